@@ -1,0 +1,148 @@
+// x, the saved copy and the newest prediction from the row's linear update: src/ops/row.rs.
+// x, x0, eps, log_scale, saved [n], z [2, n], history [depth, n], all f32; table one Row a row.
+// One thread four consecutive elements of the state, 256 threads a workgroup.
+// Bandwidth: what the row's coefficients make it read, and one write of x.
+// Reference: src/ops/combine.rs
+//!include grid
+//!include update
+//!include state
+
+struct Params {
+    n: u32,
+    depth: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+#ifdef VEC4
+@group(0) @binding(1) var<storage, read_write> x: array<vec4<f32>>;
+#else
+@group(0) @binding(1) var<storage, read_write> x: array<f32>;
+#endif
+@group(0) @binding(2) var<storage, read> table: array<Row>;
+#ifdef HAS_X0
+#ifdef VEC4
+@group(0) @binding(3) var<storage, read> x0: array<vec4<f32>>;
+#else
+@group(0) @binding(3) var<storage, read> x0: array<f32>;
+#endif
+#endif
+#ifdef HAS_EPS
+#ifdef VEC4
+@group(0) @binding(4) var<storage, read> eps: array<vec4<f32>>;
+#else
+@group(0) @binding(4) var<storage, read> eps: array<f32>;
+#endif
+#endif
+#ifdef HAS_LOG_SCALE
+#ifdef VEC4
+@group(0) @binding(5) var<storage, read> log_scale: array<vec4<f32>>;
+#else
+@group(0) @binding(5) var<storage, read> log_scale: array<f32>;
+#endif
+#endif
+#ifdef VEC4
+@group(0) @binding(6) var<storage, read> z: array<vec4<f32>>;
+#else
+@group(0) @binding(6) var<storage, read> z: array<f32>;
+#endif
+#ifdef HAS_SAVED
+#ifdef VEC4
+@group(0) @binding(7) var<storage, read_write> saved: array<vec4<f32>>;
+#else
+@group(0) @binding(7) var<storage, read_write> saved: array<f32>;
+#endif
+#endif
+#ifdef HAS_HISTORY
+#ifdef VEC4
+@group(0) @binding(8) var<storage, read_write> history: array<vec4<f32>>;
+#else
+@group(0) @binding(8) var<storage, read_write> history: array<f32>;
+#endif
+#endif
+
+fn state_elements() -> u32 {
+    return p.n;
+}
+
+#ifdef HAS_X0
+fn load_x0(at: u32, lanes: u32) -> vec4<f32> {
+#ifdef VEC4
+    return x0[at / 4u];
+#else
+    var v = vec4<f32>();
+    for (var i = 0u; i < lanes; i++) {
+        v[i] = x0[at + i];
+    }
+    return v;
+#endif
+}
+#endif
+
+#ifdef HAS_EPS
+fn load_eps(at: u32, lanes: u32) -> vec4<f32> {
+#ifdef VEC4
+    return eps[at / 4u];
+#else
+    var v = vec4<f32>();
+    for (var i = 0u; i < lanes; i++) {
+        v[i] = eps[at + i];
+    }
+    return v;
+#endif
+}
+#endif
+
+#ifdef HAS_LOG_SCALE
+fn load_log_scale(at: u32, lanes: u32) -> vec4<f32> {
+#ifdef VEC4
+    return log_scale[at / 4u];
+#else
+    var v = vec4<f32>();
+    for (var i = 0u; i < lanes; i++) {
+        v[i] = log_scale[at + i];
+    }
+    return v;
+#endif
+}
+#endif
+
+fn load_z(at: u32, lanes: u32) -> vec4<f32> {
+#ifdef VEC4
+    return z[at / 4u];
+#else
+    var v = vec4<f32>();
+    for (var i = 0u; i < lanes; i++) {
+        v[i] = z[at + i];
+    }
+    return v;
+#endif
+}
+
+@compute @workgroup_size(256)
+fn combine(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32) {
+    let at = 4u * (workgroup_number(id, grid) * 256u + thread);
+    if at >= p.n {
+        return;
+    }
+    let lanes = min(4u, p.n - at);
+    var v: Values;
+    v.x = load_x(at, lanes);
+#ifdef HAS_X0
+    v.x0 = load_x0(at, lanes);
+#endif
+#ifdef HAS_EPS
+    v.eps = load_eps(at, lanes);
+#endif
+    var noise_scale = vec4<f32>(1.0);
+#ifdef HAS_LOG_SCALE
+    noise_scale = exp(load_log_scale(at, lanes));
+#endif
+    if uses_draw(0u) {
+        v.z0 = noise_scale * load_z(at, lanes);
+    }
+    if uses_draw(1u) {
+        v.z1 = noise_scale * load_z(p.n + at, lanes);
+    }
+    store_update(update(v, at, lanes), at, lanes);
+}

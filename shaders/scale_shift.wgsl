@@ -1,0 +1,52 @@
+// y = x (1 + scale) + shift with the row [scale | shift] of the sample.
+// x, y [n, hw, c], rows [.., 2 c], channels innermost.
+// One thread four channels (one where c is no multiple of four), 256 threads a workgroup.
+// Bandwidth: one read and one write of the map; rows stay in cache.
+// Reference: src/ops/scale_shift.rs
+//!include grid
+//!include rowmap
+//!include vector
+
+struct Params {
+    map: RowMap,
+    n: u32,
+    hw: u32,
+    c: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+#ifdef VEC4
+@group(0) @binding(1) var<storage, read> x: array<vec4<x_t>>;
+#else
+@group(0) @binding(1) var<storage, read> x: array<x_t>;
+#endif
+#ifdef VEC4
+@group(0) @binding(2) var<storage, read> rows: array<vec4<rows_t>>;
+#else
+@group(0) @binding(2) var<storage, read> rows: array<rows_t>;
+#endif
+#ifdef HAS_COND
+@group(0) @binding(3) var<storage, read> cond: array<cond_t>;
+#endif
+#ifdef VEC4
+@group(0) @binding(4) var<storage, read_write> y: array<vec4<y_t>>;
+#else
+@group(0) @binding(4) var<storage, read_write> y: array<y_t>;
+#endif
+
+@compute @workgroup_size(256)
+fn scale_shift(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32) {
+    let width = p.c / VEC;
+    let at = workgroup_number(id, grid) * 256u + thread;
+    if at >= p.n * p.hw * width {
+        return;
+    }
+    let scale = map_row(p.map, at / (p.hw * width)) * 2u * width + at % width;
+    let v = V(x[at]) * (1.0 + V(rows[scale])) + V(rows[scale + width]);
+#ifdef VEC4
+    y[at] = vec4<y_t>(v);
+#else
+    y[at] = y_t(v);
+#endif
+}

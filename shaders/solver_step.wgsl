@@ -1,0 +1,116 @@
+// Guidance F = u + w (c - u), then x0, eps, noise and the update of the row: src/ops/row.rs.
+// x, saved [b, c, hw], history [depth, b, c, hw], f [b or 2 b, hw, cf], table one Row a row.
+// One thread four consecutive elements of a sample (one Philox block), 256 threads a workgroup.
+// Bandwidth: reads f (twice the state under guidance) and x, writes x; 50 FLOP an element.
+// Reference: src/ops/solver_step.rs
+//!include grid
+//!include prediction
+//!include update
+//!include draw
+//!include state
+
+struct Params {
+    b: u32,
+    c: u32,
+    cf: u32,
+    hw: u32,
+    guided: u32,
+    depth: u32,
+    mode: u32,
+    threads: u32,
+    calls: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+#ifdef VEC4
+@group(0) @binding(1) var<storage, read_write> x: array<vec4<f32>>;
+#else
+@group(0) @binding(1) var<storage, read_write> x: array<f32>;
+#endif
+#ifdef HAS_F
+@group(0) @binding(2) var<storage, read> f: array<f_t>;
+#endif
+@group(0) @binding(3) var<storage, read> table: array<Row>;
+@group(0) @binding(4) var<storage, read> run: array<run_t>;
+#ifdef HAS_DRAWS
+@group(0) @binding(5) var<storage, read> draws: array<draws_t>;
+#endif
+#ifdef HAS_SAVED
+#ifdef VEC4
+@group(0) @binding(6) var<storage, read_write> saved: array<vec4<f32>>;
+#else
+@group(0) @binding(6) var<storage, read_write> saved: array<f32>;
+#endif
+#endif
+#ifdef HAS_HISTORY
+#ifdef VEC4
+@group(0) @binding(7) var<storage, read_write> history: array<vec4<f32>>;
+#else
+@group(0) @binding(7) var<storage, read_write> history: array<f32>;
+#endif
+#endif
+
+// Elements of a sample, and of the state.
+fn state_numel() -> u32 {
+    return p.c * p.hw;
+}
+
+fn state_elements() -> u32 {
+    return p.b * p.c * p.hw;
+}
+
+#ifdef HAS_F
+// The network's output for channel c of a pixel, guided if the run is.
+fn output(sample: u32, pixel: u32, c: u32) -> f32 {
+    let conditional = f32(f[(sample * p.hw + pixel) * p.cf + c]);
+    if p.guided == 0u {
+        return conditional;
+    }
+    let unconditional = f32(f[((p.b + sample) * p.hw + pixel) * p.cf + c]);
+    let w = bitcast<f32>(run[RUN_HEADER + RUN_SAMPLE * sample + 1u]);
+    return unconditional + w * (conditional - unconditional);
+}
+#endif
+
+@compute @workgroup_size(256)
+fn solver_step(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32) {
+    let numel = state_numel();
+    let blocks = (numel + 3u) / 4u;
+    let number = workgroup_number(id, grid) * 256u + thread;
+    if number >= p.b * blocks {
+        return;
+    }
+    let sample = number / blocks;
+    let block = number % blocks;
+    let lanes = min(4u, numel - 4u * block);
+    let at = sample * numel + 4u * block;
+
+    var v: Values;
+    v.x = load_x(at, lanes);
+    var f_value = vec4<f32>();
+    var noise_scale = vec4<f32>(1.0);
+#ifdef HAS_F
+    if (table[cursor.row].flags & ROW_EVAL) != 0u {
+        for (var i = 0u; i < lanes; i++) {
+            let pixel = (4u * block + i) % p.hw;
+            let c = (4u * block + i) / p.hw;
+            f_value[i] = output(sample, pixel, c);
+            if (table[cursor.row].flags & ROW_LEARNED) != 0u {
+                // The variance is the conditional half's own: guidance does not touch it.
+                let variance = f32(f[(sample * p.hw + pixel) * p.cf + p.c + c]);
+                noise_scale[i] = exp(log_noise_scale(variance));
+            }
+        }
+    }
+#endif
+    v.x0 = predict_x0(v.x, f_value);
+    v.eps = predict_eps(v.x, f_value, v.x0);
+    if uses_draw(0u) {
+        v.z0 = noise_scale * draw_block(0u, sample, block);
+    }
+    if uses_draw(1u) {
+        v.z1 = noise_scale * draw_block(1u, sample, block);
+    }
+    store_update(update(v, at, lanes), at, lanes);
+}

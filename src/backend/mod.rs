@@ -1,0 +1,123 @@
+//! Runs programs. A backend knows kernels and buffers; no solver, schedule or model by name.
+
+pub mod cpu;
+pub mod null;
+pub mod select;
+pub mod source;
+pub mod wgpu;
+
+use crate::error::{Error, Result};
+use crate::program::{Input, Pack, Program, Source};
+use crate::tensor::DType;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Gives packed parameters to a backend.
+pub trait WeightSource {
+    /// The bytes of parameter `name` (checkpoint shape `shape`) packed as `pack` in `dtype`.
+    fn packed(&self, name: &str, shape: &[usize], pack: Pack, dtype: DType) -> Result<Vec<u8>>;
+}
+
+/// What a run uploads: content of the slots of [`crate::program::Input`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunInputs {
+    /// Words as in [`crate::ops::solver_step`].
+    pub run: Vec<u32>,
+    /// For each network sample the index of its condition among those of the program.
+    pub condition: Vec<u32>,
+    /// Empty unless the program takes draws from the host.
+    pub draws: Vec<f32>,
+}
+
+impl RunInputs {
+    /// The content for `input`, as words.
+    pub fn words(&self, input: Input) -> &[u32] {
+        match input {
+            Input::Run => &self.run,
+            Input::Condition => &self.condition,
+            Input::Draws => bytemuck::cast_slice(&self.draws),
+        }
+    }
+
+    /// Checks that every input slot of `program` is filled exactly and that no condition points
+    /// outside the tables.
+    pub fn check(&self, program: &Program) -> Result<()> {
+        for slot in &program.slots {
+            let Source::Input(input) = slot.source else { continue };
+            let found = self.words(input).len();
+            if found != slot.len {
+                let what = format!("input '{}' of a run", slot.name);
+                let expected = format!("{} words", slot.len);
+                let action = "give what the program was compiled for";
+                return Err(Error::invalid(what, expected, found.to_string(), action));
+            }
+        }
+        let bound = program.span.conditions.max(1);
+        match self.condition.iter().find(|c| **c as usize >= bound) {
+            Some(found) => Err(Error::invalid(
+                "a condition index of a run",
+                format!("below {bound}"),
+                found.to_string(),
+                "compile for every label that is asked for",
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RunStats {
+    /// Submissions to the device's queue; 0 where there is none.
+    pub submits: u64,
+    /// Blocking downloads.
+    pub readbacks: u64,
+    /// Kernel launches.
+    pub launches: u64,
+    /// Milliseconds in which the host recorded and submitted, waiting not included. A software
+    /// driver may do the work itself inside the submission, which then counts too.
+    pub host_ms: f64,
+}
+
+/// Watches a run: gets the rows finished so far, and may stop it.
+pub struct Observer<'a> {
+    /// Set from elsewhere to end the run.
+    pub stop: &'a AtomicBool,
+    /// Called with the number of rows known to be finished.
+    pub rows_done: &'a mut dyn FnMut(usize),
+}
+
+impl Observer<'_> {
+    /// `Err(Interrupted)` once a stop was asked for.
+    pub fn check(&self) -> Result<()> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        Ok(())
+    }
+}
+
+/// A device that prepares programs.
+pub trait Backend {
+    /// `cpu`, `wgpu`, `null`.
+    fn name(&self) -> &'static str;
+    /// The device in words.
+    fn device(&self) -> String;
+    /// Whether activations and weights can be stored as `dtype`.
+    fn supports(&self, dtype: DType) -> bool;
+    /// The storage type that `--precision auto` takes.
+    fn preferred(&self) -> DType;
+    /// Compiles kernels, allocates every slot and uploads weights and tables.
+    fn prepare(&self, program: &Program, weights: &dyn WeightSource) -> Result<Box<dyn Session>>;
+}
+
+/// A prepared program.
+pub trait Session {
+    /// Runs the program once: uploads `inputs`, runs every row, reads the output back into `out`
+    /// (`output_len` elements).
+    fn run(
+        &mut self,
+        inputs: &RunInputs,
+        observer: &mut Observer,
+        out: &mut [f32],
+    ) -> Result<RunStats>;
+}

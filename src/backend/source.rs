@@ -1,0 +1,224 @@
+//! The one loader of kernel sources: embedded files, imports, conditionals and a prelude.
+//!
+//! A source may say `//!include NAME` (another file of its `common` folder, taken once),
+//! `#ifdef NAME`, `#ifndef NAME`, `#else` and `#endif`. The prelude defines what is known of one
+//! variant: `HAS_<ARG>` for each bound optional buffer, the op's own defines as constants, the
+//! shared constants of [`ops::constants`], and `<arg>_t`, the element type of each bound buffer.
+
+use crate::error::{Error, Result};
+use crate::ops::{self, Arg, Call};
+use crate::tensor::DType;
+use std::fmt::Write as _;
+
+macro_rules! embed {
+    ($($name:literal),+ $(,)?) => {
+        &[$(($name, include_str!(concat!("../../shaders/", $name, ".wgsl")))),+]
+    };
+}
+
+/// WGSL files of ops, by name.
+const WGSL: &[(&str, &str)] = embed![
+    "activation",
+    "add",
+    "attention",
+    "combine",
+    "concat",
+    "conv2d",
+    "embedding",
+    "group_norm",
+    "guidance",
+    "linear",
+    "model_input",
+    "noise",
+    "predict",
+    "resample",
+    "scale_shift",
+    "solver_step",
+    "time_embedding",
+];
+
+/// WGSL files that others import, by path.
+const WGSL_COMMON: &[(&str, &str)] = embed![
+    "common/activate",
+    "common/cursor",
+    "common/draw",
+    "common/gemm",
+    "common/grid",
+    "common/lanes",
+    "common/normal",
+    "common/philox",
+    "common/prediction",
+    "common/row",
+    "common/rowmap",
+    "common/sincos",
+    "common/state",
+    "common/update",
+    "common/vector",
+];
+
+/// What a kernel is compiled for: two launches with equal variants share a pipeline.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Variant {
+    pub op: &'static str,
+    /// The op's own defines.
+    pub defines: Vec<(&'static str, u32)>,
+    /// For each of the op's `ARGS` the element type, if bound.
+    pub dtypes: Vec<Option<DType>>,
+}
+
+impl Variant {
+    /// The variant that `call` needs with buffers of these types.
+    pub fn new(call: &Call, dtypes: Vec<Option<DType>>) -> Self {
+        Variant { op: call.name(), defines: call.defines(), dtypes }
+    }
+
+    /// The bound buffers of an op's `args`.
+    pub fn bound<'a>(&self, args: &'a [Arg]) -> impl Iterator<Item = (&'a Arg, DType)> {
+        args.iter().zip(self.dtypes.clone()).filter_map(|(arg, dtype)| Some((arg, dtype?)))
+    }
+
+    fn defined(&self, args: &[Arg]) -> Vec<String> {
+        let present = self.bound(args).filter(|(arg, _)| arg.optional);
+        let names = present.map(|(arg, _)| format!("HAS_{}", arg.name.to_uppercase()));
+        names.chain(self.defines.iter().map(|(name, _)| name.to_string())).collect()
+    }
+}
+
+/// The complete WGSL source of one variant of the kernel whose buffers are `args`.
+///
+/// # Errors
+/// `Error::Invalid` with file and line if a source is not well formed.
+pub fn wgsl(variant: &Variant, args: &[Arg]) -> Result<String> {
+    let mut text = String::new();
+    if variant.dtypes.contains(&Some(DType::F16)) {
+        text.push_str("enable f16;\n");
+    }
+    for (name, value) in ops::constants().iter().chain(&variant.defines) {
+        let _ = writeln!(text, "const {name}: u32 = {value}u;");
+    }
+    for (arg, dtype) in variant.bound(args) {
+        let _ = writeln!(text, "alias {}_t = {dtype};", arg.name);
+    }
+    let mut expander = Expander {
+        files: &|path| WGSL.iter().chain(WGSL_COMMON).find(|(n, _)| *n == path).map(|(_, t)| *t),
+        defined: variant.defined(args),
+        included: Vec::new(),
+        text,
+    };
+    expander.file(variant.op)?;
+    Ok(expander.text)
+}
+
+/// Resolves imports and conditionals.
+struct Expander<'a> {
+    files: &'a dyn Fn(&str) -> Option<&'a str>,
+    defined: Vec<String>,
+    included: Vec<String>,
+    text: String,
+}
+
+impl Expander<'_> {
+    /// Appends file `name` unless it is there already.
+    fn file(&mut self, name: &str) -> Result<()> {
+        if self.included.iter().any(|n| n == name) {
+            return Ok(());
+        }
+        self.included.push(name.to_string());
+        let Some(source) = (self.files)(name) else {
+            return Err(malformed(name, 0, "a kernel source of this name", "none"));
+        };
+        // One entry for each open conditional: whether its lines are kept.
+        let mut kept: Vec<bool> = Vec::new();
+        for (number, line) in source.lines().enumerate() {
+            let mut words = line.split_whitespace();
+            match (words.next(), words.next()) {
+                (Some(directive @ ("#ifdef" | "#ifndef")), Some(flag)) => {
+                    let present = self.defined.iter().any(|d| d == flag);
+                    kept.push(present == (directive == "#ifdef"));
+                }
+                (Some("#else"), None) => match kept.last_mut() {
+                    Some(last) => *last = !*last,
+                    None => return Err(malformed(name, number + 1, "an open #ifdef", "#else")),
+                },
+                (Some("#endif"), None) => {
+                    if kept.pop().is_none() {
+                        return Err(malformed(name, number + 1, "an open #ifdef", "#endif"));
+                    }
+                }
+                (Some(word), _) if word.starts_with('#') => {
+                    return Err(malformed(
+                        name,
+                        number + 1,
+                        "#ifdef, #ifndef, #else, #endif",
+                        line,
+                    ));
+                }
+                _ if kept.contains(&false) => {}
+                (Some("//!include"), Some(other)) => self.file(&format!("common/{other}"))?,
+                _ => {
+                    self.text.push_str(line);
+                    self.text.push('\n');
+                }
+            }
+        }
+        if !kept.is_empty() {
+            return Err(malformed(name, source.lines().count(), "#endif", "the end of the file"));
+        }
+        Ok(())
+    }
+}
+
+fn malformed(file: &str, line: usize, expected: &str, found: &str) -> Error {
+    Error::invalid(
+        format!("kernel source {file}, line {line}"),
+        expected,
+        found,
+        "this is an error in the program, please report it",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expand(files: &[(&str, &'static str)], defined: &[&str]) -> Result<String> {
+        let mut expander = Expander {
+            files: &|path| files.iter().find(|(n, _)| *n == path).map(|(_, text)| *text),
+            defined: defined.iter().map(|d| d.to_string()).collect(),
+            included: Vec::new(),
+            text: String::new(),
+        };
+        expander.file("main")?;
+        Ok(expander.text)
+    }
+
+    #[test]
+    fn conditionals_nest() {
+        let main = "a\n#ifdef X\nb\n#ifndef Y\nc\n#else\nd\n#endif\n#else\ne\n#endif\nf";
+        assert_eq!(expand(&[("main", main)], &["X"]).unwrap(), "a\nb\nc\nf\n");
+        assert_eq!(expand(&[("main", main)], &["X", "Y"]).unwrap(), "a\nb\nd\nf\n");
+        assert_eq!(expand(&[("main", main)], &[]).unwrap(), "a\ne\nf\n");
+    }
+
+    #[test]
+    fn imports_are_taken_once() {
+        let files = [
+            ("main", "//!include p\n//!include q\nm"),
+            ("common/p", "//!include q\np"),
+            ("common/q", "q"),
+        ];
+        assert_eq!(expand(&files, &[]).unwrap(), "q\np\nm\n");
+    }
+
+    #[test]
+    fn malformed_sources_name_file_and_line() {
+        for (text, line) in
+            [("a\n#else", 2), ("#endif", 1), ("#ifdef A\nb", 2), ("\n#if A", 2), ("#ifdef", 1)]
+        {
+            let message = expand(&[("main", text)], &[]).unwrap_err().to_string();
+            assert!(message.contains(&format!("main, line {line}")), "{text}: {message}");
+        }
+        let message = expand(&[("main", "//!include lost")], &[]).unwrap_err().to_string();
+        assert!(message.contains("common/lost"), "{message}");
+    }
+}

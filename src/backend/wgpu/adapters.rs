@@ -1,0 +1,120 @@
+//! The adapters of this machine, and what they can do.
+
+use serde::Serialize;
+use wgpu::{Adapter, Backends, DeviceType, Features, Instance};
+
+/// One adapter, as `unnoise devices` shows it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AdapterInfo {
+    /// N of `wgpu:N`.
+    pub index: usize,
+    pub name: String,
+    /// `vulkan`, `metal`, `dx12` or `gl`.
+    pub backend: String,
+    pub driver: String,
+    /// `discrete`, `integrated`, `virtual`, `cpu` or `other`.
+    pub device_type: &'static str,
+    /// Whether it is a driver that runs on the processor.
+    pub software: bool,
+    pub f16: bool,
+    /// Smallest and largest subgroup; none without subgroup operations.
+    pub subgroup_sizes: Option<[u32; 2]>,
+    /// Whether launches can carry a few bytes of their own: required.
+    pub immediates: bool,
+    /// Where timestamps can be taken: `passes`, `encoders`, `inside passes`.
+    pub timestamps: Vec<&'static str>,
+    /// Bytes of one buffer as a kernel sees it, and of one allocation.
+    pub max_binding_bytes: u64,
+    pub max_buffer_bytes: u64,
+    pub workgroup_memory_bytes: u32,
+    pub workgroup_threads: u32,
+    pub storage_buffers: u32,
+}
+
+/// The adapters of this machine, looked for once: that takes a driver its time. Indices are those
+/// of `wgpu:N`.
+pub struct Adapters {
+    pub(super) handles: Vec<Adapter>,
+    pub infos: Vec<AdapterInfo>,
+}
+
+impl Adapters {
+    /// Looks for them.
+    pub fn find() -> Adapters {
+        let handles = found();
+        let infos = handles.iter().enumerate().map(|(i, adapter)| describe(i, adapter)).collect();
+        Adapters { handles, infos }
+    }
+}
+
+/// What [`Adapters::find`] knows of them.
+pub fn adapters() -> Vec<AdapterInfo> {
+    Adapters::find().infos
+}
+
+/// Vulkan, Metal and DirectX 12 adapters; those of OpenGL, which know less, if there is no other.
+fn found() -> Vec<Adapter> {
+    let adapters = |backends| {
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        descriptor.backends = backends;
+        descriptor.flags = wgpu::InstanceFlags::empty();
+        let found = Instance::new(descriptor).enumerate_adapters(backends);
+        pollster::block_on(found)
+    };
+    let first = adapters(Backends::PRIMARY);
+    if first.is_empty() { adapters(Backends::GL) } else { first }
+}
+
+fn describe(index: usize, adapter: &Adapter) -> AdapterInfo {
+    let info = adapter.get_info();
+    let features = adapter.features();
+    let limits = adapter.limits();
+    let timestamps = [
+        (Features::TIMESTAMP_QUERY, "passes"),
+        (Features::TIMESTAMP_QUERY_INSIDE_ENCODERS, "encoders"),
+        (Features::TIMESTAMP_QUERY_INSIDE_PASSES, "inside passes"),
+    ];
+    AdapterInfo {
+        index,
+        name: info.name,
+        backend: info.backend.to_string(),
+        driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
+        device_type: match info.device_type {
+            DeviceType::DiscreteGpu => "discrete",
+            DeviceType::IntegratedGpu => "integrated",
+            DeviceType::VirtualGpu => "virtual",
+            DeviceType::Cpu => "cpu",
+            DeviceType::Other => "other",
+        },
+        software: info.device_type == DeviceType::Cpu,
+        f16: features.contains(Features::SHADER_F16),
+        subgroup_sizes: features
+            .contains(Features::SUBGROUP)
+            .then_some([info.subgroup_min_size, info.subgroup_max_size]),
+        immediates: features.contains(Features::IMMEDIATES),
+        timestamps: timestamps.iter().filter(|t| features.contains(t.0)).map(|t| t.1).collect(),
+        max_binding_bytes: limits.max_storage_buffer_binding_size,
+        max_buffer_bytes: limits.max_buffer_size,
+        workgroup_memory_bytes: limits.max_compute_workgroup_storage_size,
+        workgroup_threads: limits.max_compute_invocations_per_workgroup,
+        storage_buffers: limits.max_storage_buffers_per_shader_stage,
+    }
+}
+
+impl AdapterInfo {
+    /// Larger is better: discrete, integrated, virtual, unknown, software.
+    pub fn rank(&self) -> u32 {
+        match self.device_type {
+            "discrete" => 4,
+            "integrated" => 3,
+            "virtual" => 2,
+            "other" => 1,
+            _ => 0,
+        }
+    }
+
+    /// `wgpu:0 llvmpipe (vulkan, cpu)`.
+    pub fn words(&self) -> String {
+        format!("wgpu:{} {} ({}, {})", self.index, self.name, self.backend, self.device_type)
+    }
+}

@@ -1,0 +1,116 @@
+//! An open device: its queue, its limits, and what went wrong on it.
+
+use super::adapters::AdapterInfo;
+use super::pipeline::Pipelines;
+use crate::error::{Error, Result};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use wgpu::{CommandBuffer, Device, ErrorFilter, PollError, PollType, Queue, SubmissionIndex};
+
+/// A device and its queue. Errors that belong to no call (a lost device, an error of the driver
+/// while it works) are kept and given to the next [`Gpu::check`].
+#[derive(Clone)]
+pub(super) struct Gpu {
+    pub device: Device,
+    pub queue: Queue,
+    pub info: Arc<AdapterInfo>,
+    pub pipelines: Arc<Pipelines>,
+    failure: Arc<Mutex<Option<String>>>,
+    /// Held while the device is polled or given work: wgpu 30 panics when a wait that runs out of
+    /// time meets another thread's poll.
+    turn: Arc<Mutex<()>>,
+}
+
+impl Gpu {
+    /// Opens `adapter` with every limit that it has.
+    pub fn open(adapter: &wgpu::Adapter, info: AdapterInfo) -> Result<Gpu> {
+        let features = wgpu::Features::IMMEDIATES
+            | (adapter.features() & (wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY));
+        let request = adapter.request_device(&wgpu::DeviceDescriptor {
+            label: Some("unnoise"),
+            required_features: features,
+            required_limits: adapter.limits(),
+            ..Default::default()
+        });
+        let (device, queue) = pollster::block_on(request).map_err(|e| {
+            Error::device(info.words(), e.to_string(), "choose another --device, or --device cpu")
+        })?;
+        let failure = Arc::new(Mutex::new(None));
+        let keep = |failure: &Arc<Mutex<Option<String>>>| {
+            let failure = failure.clone();
+            move |what: String| {
+                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(what);
+            }
+        };
+        let (lost, error) = (keep(&failure), keep(&failure));
+        device.set_device_lost_callback(move |reason, message| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                lost(format!("the device was lost: {message}"));
+            }
+        });
+        device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| error(e.to_string())));
+        let (info, pipelines, turn) = (Arc::new(info), Arc::default(), Arc::default());
+        Ok(Gpu { device, queue, info, pipelines, failure, turn })
+    }
+
+    /// Hands recorded work to the device.
+    pub fn submit(&self, work: Option<CommandBuffer>) -> SubmissionIndex {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.queue.submit(work)
+    }
+
+    /// Fails if anything went wrong since the device was opened.
+    pub fn check(&self) -> Result<()> {
+        match &*self.failure.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(what) => Err(self.failed(what)),
+            None => Ok(()),
+        }
+    }
+
+    pub fn failed(&self, what: &str) -> Error {
+        Error::device(
+            self.info.words(),
+            what,
+            "try a smaller --batch, update the driver, or use --device cpu",
+        )
+    }
+
+    /// Runs `work`, whose resources the driver may refuse: out of memory is an error, as is
+    /// everything that it reports on this thread.
+    pub fn guarded<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let internal = self.device.push_error_scope(ErrorFilter::Internal);
+        let validation = self.device.push_error_scope(ErrorFilter::Validation);
+        let memory = self.device.push_error_scope(ErrorFilter::OutOfMemory);
+        let result = work();
+        for scope in [memory, validation, internal] {
+            if let Some(error) = pollster::block_on(scope.pop()) {
+                return Err(self.failed(&error.to_string()));
+            }
+        }
+        self.check()?;
+        result
+    }
+
+    /// Looks after finished work; with `wait`, until that submission is finished or the time is
+    /// over. Says whether it is finished.
+    pub fn poll(&self, wait: Option<(&SubmissionIndex, Duration)>) -> Result<bool> {
+        let poll = match wait {
+            Some((index, timeout)) => {
+                PollType::Wait { submission_index: Some(index.clone()), timeout: Some(timeout) }
+            }
+            None => PollType::Poll,
+        };
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        // wgpu panics here when the device is lost meanwhile; to the caller that is an error.
+        let polled = catch_unwind(AssertUnwindSafe(|| self.device.poll(poll)));
+        drop(turn);
+        self.check()?;
+        match polled {
+            Ok(Ok(_)) => Ok(true),
+            Ok(Err(PollError::Timeout)) => Ok(false),
+            Ok(Err(e)) => Err(self.failed(&e.to_string())),
+            Err(_) => Err(self.failed("the device was lost")),
+        }
+    }
+}

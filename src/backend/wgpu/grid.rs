@@ -1,0 +1,54 @@
+//! How many workgroups a launch needs.
+
+use super::reflect::Kernel;
+use crate::error::Result;
+use crate::ops::{Call, resample};
+
+/// Workgroups of `call` in x and y, at most `most` in a dimension. A long grid is folded, so that
+/// `x * y` may pass the number of workgroups; kernels leave when theirs lies past the end.
+pub fn grid(call: &Call, kernel: &Kernel, most: u32) -> Result<[u32; 2]> {
+    let workgroups = workgroups(call, kernel)?.max(1);
+    let y = workgroups.div_ceil(most as u64);
+    Ok([workgroups.div_ceil(y) as u32, y as u32])
+}
+
+fn workgroups(call: &Call, kernel: &Kernel) -> Result<u64> {
+    let items = match call {
+        Call::Linear(p) => return tiles(kernel, p.m as u64, p.n),
+        Call::Conv2d(p) => return tiles(kernel, p.n as u64 * p.ho as u64 * p.wo as u64, p.cout),
+        Call::Attention(p) => {
+            let tile = kernel.constant("TILE_Q")?;
+            return Ok(p.n as u64 * p.heads as u64 * p.tq.div_ceil(tile) as u64);
+        }
+        Call::GroupNorm(p) => return Ok(p.n as u64 * p.groups as u64),
+        Call::Activation(p) => vectors(kernel, [p.n, 1, p.c])?,
+        Call::Add(p) => vectors(kernel, [p.n, p.hw, p.c])?,
+        Call::Concat(p) => vectors(kernel, [p.n, 1, p.ca + p.cb])?,
+        Call::Embedding(p) => vectors(kernel, [p.n, 1, p.c])?,
+        Call::ScaleShift(p) => vectors(kernel, [p.n, p.hw, p.c])?,
+        Call::Resample(p) if p.mode == resample::Mode::Down as u32 => {
+            vectors(kernel, [p.n, p.h / 2, p.w / 2, p.c])?
+        }
+        Call::Resample(p) => vectors(kernel, [4, p.n, p.h, p.w, p.c])?,
+        Call::ModelInput(p) => p.n as u64 * p.hw as u64,
+        Call::TimeEmbedding(p) => p.n as u64 * p.dim.div_ceil(2) as u64,
+        Call::Noise(p) => p.b as u64 * p.numel.div_ceil(4) as u64,
+        Call::SolverStep(p) => p.b as u64 * (p.c as u64 * p.hw as u64).div_ceil(4),
+        Call::Combine(p) => p.n.div_ceil(4) as u64,
+        Call::Predict(p) => p.b as u64 * p.c as u64 * p.hw as u64,
+        Call::Guidance(p) => p.b as u64 * p.cf as u64 * p.hw as u64,
+    };
+    Ok(items.div_ceil(kernel.threads as u64))
+}
+
+/// Tiles of a matrix product with `rows` rows and `columns` columns.
+fn tiles(kernel: &Kernel, rows: u64, columns: u32) -> Result<u64> {
+    let down = rows.div_ceil(kernel.constant("TILE_M")? as u64);
+    Ok(down * columns.div_ceil(kernel.constant("TILE_N")?) as u64)
+}
+
+/// Elements of a tensor in the kernel's units of `VEC`.
+fn vectors<const N: usize>(kernel: &Kernel, shape: [u32; N]) -> Result<u64> {
+    let elements = shape.iter().map(|n| *n as u64).product::<u64>();
+    Ok(elements / kernel.constant("VEC")? as u64)
+}

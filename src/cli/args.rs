@@ -1,0 +1,127 @@
+//! What was typed. Nothing here looks at a file or a device.
+
+use clap::{ArgAction, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Samples from diffusion models: the whole trajectory runs on the device.
+#[derive(Debug, Parser)]
+#[command(name = "unnoise", version, arg_required_else_help = true)]
+pub struct Args {
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Draw samples and write them to a picture, an array file or a folder
+    Sample(SampleArgs),
+    /// Measure cold and warm latency, time a step and images a second
+    Bench(BenchArgs),
+    /// Show layers, parameters and plan; needs no weights and runs nothing on a device
+    Inspect(InspectArgs),
+    /// List the solvers
+    Solvers(ListArgs),
+    /// List the adapters with their limits and features
+    Devices(ListArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct SampleArgs {
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Where to write: .png is a labelled grid, .npy and .safetensors are f32 [N, C, H, W], a
+    /// folder is one file a sample and goes on where it was left [default: MODEL.png]
+    #[arg(long, value_name = "PATH")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct BenchArgs {
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Warm runs to measure
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub runs: usize,
+    /// Warm runs before them that are not counted
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub warmup: usize,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct InspectArgs {
+    #[command(flatten)]
+    pub plan: PlanArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    /// Print JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The flags of a verb that runs on a device.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// auto, cpu, wgpu, wgpu:N, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+}
+
+/// The flags that every verb on a model shares.
+#[derive(Debug, clap::Args)]
+pub struct PlanArgs {
+    /// A built-in name, a folder in the layout of diffusers, or a .safetensors file
+    #[arg(default_value = "digits")]
+    pub model: String,
+    /// auto, f32, f16 or bf16
+    #[arg(long, default_value = "auto")]
+    pub precision: String,
+    /// See `unnoise solvers` [default: the model's own]
+    #[arg(long, value_name = "NAME")]
+    pub solver: Option<String>,
+    /// Steps of the solver [default: the model's own]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub steps: Option<String>,
+    /// Weight of classifier-free guidance [default: the model's own]
+    #[arg(long, value_name = "W", allow_hyphen_values = true)]
+    pub guidance: Option<String>,
+    /// Noise that ddim puts back: 0 none, 1 as much as ddpm [default: the solver's own]
+    #[arg(long, value_name = "ETA", allow_hyphen_values = true)]
+    pub eta: Option<String>,
+    /// Whether eps is made consistent with a clipped x0 [default: the model's own]
+    #[arg(long, value_name = "BOOL")]
+    pub clipped_eps: Option<bool>,
+    /// `3`, `0,1,2` or `all`: sample i takes class i modulo the list [default: all]
+    #[arg(long, value_name = "CLASSES", allow_hyphen_values = true)]
+    pub class: Option<String>,
+    /// The prompt of a text-conditional model
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub prompt: Option<String>,
+    /// Samples in all [default: 64; bench and inspect: 1]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub count: Option<String>,
+    /// Samples at a time [default: the count, at most 64]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub batch: Option<String>,
+    /// Seed of the noise
+    #[arg(long, value_name = "N", default_value = "0", allow_hyphen_values = true)]
+    pub seed: String,
+    /// native, torch-cpu or torch-cuda[:SMS]
+    #[arg(long, default_value = "native")]
+    pub noise: String,
+    /// Run plain layers instead of fused kernels
+    #[arg(long = "no-fuse", action = ArgAction::SetFalse)]
+    pub fuse: bool,
+    /// Compute again in each step what does not depend on the state
+    #[arg(long = "no-hoist", action = ArgAction::SetFalse)]
+    pub hoist: bool,
+    /// Draw the I-th of N disjoint parts of the run, I from 1 to N
+    #[arg(long, value_name = "I/N", default_value = "1/1", allow_hyphen_values = true)]
+    pub shard: String,
+    /// Print one JSON object on stdout, and words on stderr only
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,142 @@
+//! `unnoise bench`: cold and warm latency of a run.
+
+use super::args::BenchArgs;
+use super::session::{self, Keys};
+use super::{print, print_json};
+use serde::Serialize;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+use unnoise::backend::Observer;
+use unnoise::error::{Error, Result};
+use unnoise::sampler::Sampler;
+
+/// Samples of a run of which nothing was said: latency is a matter of one.
+const COUNT: usize = 1;
+
+/// `bench --json`; times are of a whole run of `count` samples.
+#[derive(Debug, Serialize)]
+struct Measured {
+    #[serde(flatten)]
+    keys: Keys,
+    /// From the start of the process to its first samples.
+    cold_ms: f64,
+    p50_ms: f64,
+    p90_ms: f64,
+    p99_ms: f64,
+    /// Median time of a step of a batch.
+    step_ms: f64,
+    images_per_s: f64,
+    /// Median time in which the host made work for the device, of a run.
+    host_ms: f64,
+    runs: usize,
+}
+
+/// Runs cold, warms up, then measures.
+pub fn run(args: &BenchArgs, start: Instant) -> Result<()> {
+    if args.runs == 0 {
+        return Err(Error::invalid("--runs", "at least 1", "0", "measure at least one run"));
+    }
+    let request = args.run.plan.request(COUNT)?;
+    args.run.device()?;
+    let model = args.run.plan.open_model()?;
+    request.check(&model)?;
+    let stop = session::stop_on_ctrl_c(false)?;
+    let mut sampler = session::compile(&args.run, &model, &request)?;
+    draw(&mut sampler, &stop)?;
+    let cold_ms = start.elapsed().as_secs_f64() * 1e3;
+    for _ in 0..args.warmup {
+        draw(&mut sampler, &stop)?;
+    }
+    let mut walls = Vec::with_capacity(args.runs);
+    let mut hosts = Vec::with_capacity(args.runs);
+    for _ in 0..args.runs {
+        let (wall, host) = draw(&mut sampler, &stop)?;
+        walls.push(wall);
+        hosts.push(host);
+    }
+    let measured = measured(&sampler, cold_ms, walls, hosts);
+    if args.run.plan.json { print_json(&measured) } else { print(&words(&measured)) }
+}
+
+/// One run: all samples of the shard. Milliseconds in all, and of the host's own work.
+fn draw(sampler: &mut Sampler, stop: &AtomicBool) -> Result<(f64, f64)> {
+    let indices: Vec<usize> = sampler.indices().collect();
+    let mut ignore = |_| {};
+    let mut observer = Observer { stop, rows_done: &mut ignore };
+    let (mut wall, mut host) = (0.0, 0.0);
+    for batch in indices.chunks(sampler.batch()) {
+        let samples = sampler.sample(batch, &mut observer)?;
+        wall += samples.wall_ms;
+        host += samples.stats.host_ms;
+    }
+    observer.check()?;
+    Ok((wall, host))
+}
+
+fn measured(sampler: &Sampler, cold_ms: f64, walls: Vec<f64>, hosts: Vec<f64>) -> Measured {
+    let report = sampler.report();
+    let samples = sampler.indices().len();
+    let steps = samples.div_ceil(sampler.batch()) * report.steps;
+    let runs = walls.len();
+    let (walls, hosts) = (sorted(walls), sorted(hosts));
+    let p50_ms = quantile(&walls, 0.5);
+    Measured {
+        keys: Keys::of(report),
+        cold_ms,
+        p50_ms,
+        p90_ms: quantile(&walls, 0.9),
+        p99_ms: quantile(&walls, 0.99),
+        step_ms: p50_ms / steps as f64,
+        images_per_s: samples as f64 / (p50_ms / 1e3),
+        host_ms: quantile(&hosts, 0.5),
+        runs,
+    }
+}
+
+fn sorted(mut values: Vec<f64>) -> Vec<f64> {
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+/// The quantile `q` of sorted values, linear between neighbours.
+fn quantile(sorted: &[f64], q: f64) -> f64 {
+    let at = q * (sorted.len() - 1) as f64;
+    let (low, high) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
+    low + (high - low) * at.fract()
+}
+
+fn words(m: &Measured) -> String {
+    format!(
+        "{}\n\n\
+         cold          {:>10.1} ms\n\
+         warm p50      {:>10.2} ms   of {} runs\n\
+         warm p90      {:>10.2} ms\n\
+         warm p99      {:>10.2} ms\n\
+         step          {:>10.3} ms\n\
+         host          {:>10.3} ms\n\
+         images/s      {:>10.2}",
+        m.keys,
+        m.cold_ms,
+        m.p50_ms,
+        m.runs,
+        m.p90_ms,
+        m.p99_ms,
+        m.step_ms,
+        m.host_ms,
+        m.images_per_s
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_linear_between_neighbours() {
+        let values = sorted(vec![4.0, 1.0, 3.0, 2.0]);
+        assert_eq!(quantile(&values, 0.0), 1.0);
+        assert_eq!(quantile(&values, 0.5), 2.5);
+        assert_eq!(quantile(&values, 1.0), 4.0);
+        assert_eq!(quantile(&[7.0], 0.99), 7.0);
+    }
+}

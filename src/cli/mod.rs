@@ -1,0 +1,65 @@
+//! The verbs of the command line, one file each: what was typed ([`args`]) becomes a validated
+//! request ([`request`]), then a verb runs it and prints.
+
+mod args;
+mod bench;
+mod devices;
+mod inspect;
+mod progress;
+mod request;
+mod sample;
+mod session;
+mod solvers;
+mod table;
+
+use args::{Args, Verb};
+use clap::Parser;
+use serde::Serialize;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Instant;
+use unnoise::error::{Error, Result};
+
+/// Runs the command line of this process, which began at `start`. Words that clap does not know
+/// end the process with exit code 2.
+pub fn main(start: Instant) -> ExitCode {
+    let done = match Args::parse().verb {
+        Verb::Sample(args) => sample::run(&args),
+        Verb::Bench(args) => bench::run(&args, start),
+        Verb::Inspect(args) => inspect::run(&args),
+        Verb::Solvers(args) => solvers::run(&args),
+        Verb::Devices(args) => devices::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            match error {
+                Error::Interrupted => say(session::interrupted()),
+                _ => say(&format!("error: {error}")),
+            }
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Tells a person something on stderr. Words that nobody can read end no run.
+fn say(text: &str) {
+    writeln!(io::stderr().lock(), "{text}").unwrap_or_default();
+}
+
+/// Prints a result on stdout. A reader that closed the pipe has what it wanted.
+fn print(text: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::write("stdout".as_ref(), e, "check where the output goes"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints one JSON value on stdout.
+fn print_json(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(io::Error::other);
+    print(&text.map_err(|e| Error::write("stdout".as_ref(), e, "report this"))?)
+}

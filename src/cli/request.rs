@@ -1,0 +1,167 @@
+//! From what was typed to a request that makes sense, first by itself, then for a model.
+
+use super::args::{PlanArgs, RunArgs};
+use std::str::FromStr;
+use unnoise::backend::select::DeviceSpec;
+use unnoise::error::{Error, Result};
+use unnoise::model::Model;
+use unnoise::sampler::{Classes, Request, Shard};
+
+/// Samples are counted in 32 bits by the noise generator.
+const MOST: usize = u32::MAX as usize;
+
+impl PlanArgs {
+    /// The request, with `count` samples unless a count was given.
+    ///
+    /// # Errors
+    /// A value that no model could take; the message names the flag.
+    pub fn request(&self, count: usize) -> Result<Request> {
+        let count = whole("--count", self.count.as_deref(), MOST)?.unwrap_or(count);
+        Ok(Request {
+            solver: self.solver.clone(),
+            steps: whole("--steps", self.steps.as_deref(), MOST)?,
+            guidance: real("--guidance", self.guidance.as_deref())?,
+            eta: real("--eta", self.eta.as_deref())?,
+            clipped_eps: self.clipped_eps,
+            classes: classes(self.class.as_deref())?,
+            count,
+            batch: whole("--batch", self.batch.as_deref(), MOST)?.map(|batch| batch.min(count)),
+            seed: seed(&self.seed)?,
+            noise: self.noise.parse()?,
+            precision: self.precision.parse()?,
+            fuse: self.fuse,
+            hoist: self.hoist,
+            shard: shard(&self.shard, count)?,
+        })
+    }
+
+    /// Opens the model, which must be one that the flags are meant for.
+    pub fn open_model(&self) -> Result<Model> {
+        let model = Model::open(&self.model)?;
+        if self.prompt.is_some() {
+            return Err(Error::invalid(
+                "--prompt",
+                "a text-conditional model",
+                format!("{}, which takes no text", model.name),
+                "leave --prompt out",
+            ));
+        }
+        Ok(model)
+    }
+}
+
+impl RunArgs {
+    pub fn device(&self) -> Result<DeviceSpec> {
+        self.device.parse()
+    }
+}
+
+/// A whole number from 1 to `most`.
+fn whole(flag: &str, text: Option<&str>, most: usize) -> Result<Option<usize>> {
+    let Some(text) = text else { return Ok(None) };
+    match text.parse() {
+        Ok(n) if (1..=most).contains(&n) => Ok(Some(n)),
+        _ => Err(Error::invalid(
+            flag,
+            format!("a whole number from 1 to {most}"),
+            text,
+            "give such a number or leave the flag out",
+        )),
+    }
+}
+
+/// A finite number that is not negative.
+fn real(flag: &str, text: Option<&str>) -> Result<Option<f64>> {
+    let Some(text) = text else { return Ok(None) };
+    match f64::from_str(text) {
+        Ok(x) if x.is_finite() && x >= 0.0 => Ok(Some(x)),
+        _ => Err(Error::invalid(
+            flag,
+            "a finite number, 0 or more",
+            text,
+            "give such a number or leave the flag out",
+        )),
+    }
+}
+
+fn seed(text: &str) -> Result<u64> {
+    text.parse().map_err(|_| {
+        let expected = format!("a whole number from 0 to {}", u64::MAX);
+        Error::invalid("--seed", expected, text, "give such a number")
+    })
+}
+
+fn classes(text: Option<&str>) -> Result<Classes> {
+    match text {
+        None => Ok(Classes::Default),
+        Some("all") => Ok(Classes::All),
+        Some(list) => {
+            let labels: Result<Vec<u32>, _> = list.split(',').map(|s| s.trim().parse()).collect();
+            labels.map(Classes::List).map_err(|_| {
+                Error::invalid(
+                    "--class",
+                    "a class number, several joined by commas, or all",
+                    list,
+                    "write 3, or 0,1,2, or all",
+                )
+            })
+        }
+    }
+}
+
+/// `I/N` with `N <= count`: no shard is empty. The sampler judges I.
+fn shard(text: &str, count: usize) -> Result<Shard> {
+    let pair = text.split_once('/').map(|(i, n)| (i.parse::<usize>(), n.parse::<usize>()));
+    match pair {
+        Some((Ok(index), Ok(of))) if of <= count => Ok(Shard { index, of }),
+        Some((Ok(_), Ok(of))) if of > count => Err(Error::invalid(
+            "--shard",
+            format!("at most {count} shards, one for each sample of --count"),
+            text,
+            "use fewer shards or a larger --count",
+        )),
+        _ => Err(Error::invalid(
+            "--shard",
+            "I/N with I from 1 to N",
+            text,
+            "write --shard 1/4 for the first quarter",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_outside_their_range_name_their_flag() {
+        for text in ["0", "-1", "1.5", "", "many", "99999999999999999999"] {
+            let message = whole("--steps", Some(text), MOST).unwrap_err().to_string();
+            assert!(message.starts_with("--steps: expected a whole number"), "{message}");
+        }
+        for text in ["NaN", "inf", "-inf", "-0.5", "two"] {
+            let message = real("--guidance", Some(text)).unwrap_err().to_string();
+            assert!(message.contains(&format!("found {text};")), "{message}");
+        }
+        assert_eq!(whole("--steps", Some("7"), MOST).unwrap(), Some(7));
+        assert_eq!(real("--guidance", Some("0")).unwrap(), Some(0.0));
+    }
+
+    #[test]
+    fn classes_are_a_list_or_all() {
+        assert_eq!(classes(None).unwrap(), Classes::Default);
+        assert_eq!(classes(Some("all")).unwrap(), Classes::All);
+        assert_eq!(classes(Some("0, 1,2")).unwrap(), Classes::List(vec![0, 1, 2]));
+        for text in ["", "three", "1,,2", "-1", "1;2"] {
+            assert!(classes(Some(text)).is_err(), "{text:?} was taken");
+        }
+    }
+
+    #[test]
+    fn shards_count_from_one_and_are_never_empty() {
+        assert_eq!(shard("4/4", 4).unwrap(), Shard { index: 4, of: 4 });
+        for text in ["1/5", "1", "a/b", "1/2/3", "-1/2"] {
+            assert!(shard(text, 4).is_err(), "{text:?} was taken");
+        }
+    }
+}

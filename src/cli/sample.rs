@@ -1,0 +1,158 @@
+//! `unnoise sample`: draws and writes.
+
+use super::args::SampleArgs;
+use super::progress::Progress;
+use super::session::{self, Keys};
+use super::{print, print_json, say};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use unnoise::backend::Observer;
+use unnoise::error::Result;
+use unnoise::model::Model;
+use unnoise::output::{Batch, Identity, Run, Target, Writer};
+use unnoise::sampler::{Classes, Request, Sampler};
+
+/// Samples of a run of which nothing was said: a grid of 8 by 8.
+const COUNT: usize = 64;
+
+/// `sample --json`.
+#[derive(Debug, Serialize)]
+struct Summary {
+    #[serde(flatten)]
+    keys: Keys,
+    /// Submissions and blocking downloads of a batch.
+    submits: u64,
+    readbacks: u64,
+    launches_per_step: usize,
+    launches_hoisted: usize,
+    compile_ms: f64,
+    /// Sampling, all batches; compiling and writing apart.
+    wall_ms: f64,
+    /// Wall time of a step of a batch.
+    step_ms: f64,
+    out: String,
+}
+
+/// What drawing took.
+#[derive(Default)]
+struct Drawn {
+    samples: usize,
+    batches: usize,
+    submits: u64,
+    readbacks: u64,
+    wall_ms: f64,
+}
+
+pub fn run(args: &SampleArgs) -> Result<()> {
+    let request = args.run.plan.request(COUNT)?;
+    args.run.device()?;
+    let model = args.run.plan.open_model()?;
+    request.check(&model)?;
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{}.png", model.name)));
+    // Before any work: nobody waits for samples that cannot be written.
+    let target = Target::open(out.clone(), model.state, request.count, request.shard.of)?;
+
+    let stop = session::stop_on_ctrl_c(target.is_folder())?;
+    let mut sampler = session::compile(&args.run, &model, &request)?;
+    let mut writer = target.begin(run_of(&sampler, &model, &request)?)?;
+    let drawn = match draw(&mut sampler, &mut writer, &stop) {
+        Ok(drawn) => drawn,
+        Err(error) => {
+            writer.abandon()?;
+            return Err(error);
+        }
+    };
+    writer.finish()?;
+
+    let report = sampler.report();
+    let steps = (drawn.batches * report.steps).max(1) as f64;
+    let summary = Summary {
+        keys: Keys::of(report),
+        submits: drawn.submits,
+        readbacks: drawn.readbacks,
+        launches_per_step: report.launches_per_step,
+        launches_hoisted: report.launches_hoisted,
+        compile_ms: report.compile_ms,
+        wall_ms: drawn.wall_ms,
+        step_ms: drawn.wall_ms / steps,
+        out: out.display().to_string(),
+    };
+    let words = format!(
+        "{}: {} {} of {}, {} in {} steps, {} on {}, {:.2} s ({:.2} ms a step)",
+        summary.out,
+        drawn.samples,
+        if drawn.samples == 1 { "sample" } else { "samples" },
+        report.model,
+        report.solver,
+        report.steps,
+        report.precision,
+        report.device,
+        summary.wall_ms / 1e3,
+        summary.step_ms,
+    );
+    if args.run.plan.json {
+        say(&words);
+        print_json(&summary)
+    } else {
+        print(&words)
+    }
+}
+
+/// What the writer has to know: the run as it is with every default filled in.
+fn run_of(sampler: &Sampler, model: &Model, request: &Request) -> Result<Run> {
+    let report = sampler.report();
+    let classes = match &request.classes {
+        _ if model.classes.is_none() => None,
+        Classes::Default | Classes::All => Some("all".to_string()),
+        Classes::List(list) => Some(list.iter().map(u32::to_string).collect::<Vec<_>>().join(",")),
+    };
+    Ok(Run {
+        identity: Identity {
+            model: report.model.clone(),
+            fingerprint: model.fingerprint()?,
+            solver: report.solver.clone(),
+            steps: report.steps,
+            guidance: report.guidance,
+            eta: report.eta,
+            clipped_eps: report.clipped_eps,
+            seed: report.seed,
+            noise: request.noise.to_string(),
+            precision: report.precision.clone(),
+            classes,
+            count: report.count,
+        },
+        shape: sampler.shape(),
+        indices: sampler.indices(),
+        shard: (request.shard.index, request.shard.of),
+        class_names: model.settings.class_names.clone(),
+    })
+}
+
+/// Draws every pending sample, batch after batch, each handed to the writer as it comes.
+fn draw(sampler: &mut Sampler, writer: &mut Writer, stop: &AtomicBool) -> Result<Drawn> {
+    let pending = writer.pending();
+    let skipped = sampler.indices().len() - pending.len();
+    if skipped > 0 {
+        say(&format!("{skipped} of {} samples are there already", sampler.indices().len()));
+    }
+    let (rows, batch) = (sampler.rows(), sampler.batch());
+    let mut progress = Progress::new(rows * pending.len().div_ceil(batch));
+    let mut drawn = Drawn::default();
+    for indices in pending.chunks(batch) {
+        let mut rows_done = |done| progress.at(done);
+        let mut observer = Observer { stop, rows_done: &mut rows_done };
+        observer.check()?;
+        let samples = sampler.sample(indices, &mut observer)?;
+        observer.check()?;
+        let classes: Option<Vec<u32>> = indices.iter().map(|&i| sampler.label(i)).collect();
+        writer.write(Batch { indices, classes: classes.as_deref(), data: &samples.data })?;
+        progress.batch_done(rows);
+        drawn.samples += indices.len();
+        drawn.batches += 1;
+        drawn.submits = drawn.submits.max(samples.stats.submits);
+        drawn.readbacks = drawn.readbacks.max(samples.stats.readbacks);
+        drawn.wall_ms += samples.wall_ms;
+    }
+    Ok(drawn)
+}

@@ -1,0 +1,110 @@
+//! What sampling verbs share: Ctrl-C, the device, the compiled sampler and its identity.
+
+use super::args::RunArgs;
+use super::say;
+use serde::Serialize;
+use std::fmt;
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+use unnoise::backend::select;
+use unnoise::error::{Error, Result};
+use unnoise::model::Model;
+use unnoise::output;
+use unnoise::sampler::{Report, Request, Sampler};
+
+/// A run that does not look at the stop flag for so long is ended by force.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Whether what is finished when Ctrl-C comes is kept: the handler is the process's own.
+static KEEPS: AtomicBool = AtomicBool::new(false);
+
+/// What Ctrl-C left.
+pub fn interrupted() -> &'static str {
+    if KEEPS.load(Ordering::Relaxed) {
+        "interrupted; the finished samples are kept, run the same command again to go on"
+    } else {
+        "interrupted; nothing was written"
+    }
+}
+
+/// The keys by which scripts recognise a run.
+#[derive(Debug, Serialize)]
+pub struct Keys {
+    model: String,
+    backend: String,
+    device: String,
+    precision: String,
+    solver: String,
+    steps: usize,
+    nfe: usize,
+    count: usize,
+    batch: usize,
+    seed: u64,
+}
+
+impl Keys {
+    pub fn of(report: &Report) -> Keys {
+        Keys {
+            model: report.model.clone(),
+            backend: report.backend.clone(),
+            device: report.device.clone(),
+            precision: report.precision.clone(),
+            solver: report.solver.clone(),
+            steps: report.steps,
+            nfe: report.nfe,
+            count: report.count,
+            batch: report.batch,
+            seed: report.seed,
+        }
+    }
+}
+
+impl fmt::Display for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Keys { model, device, precision, solver, steps, count, batch, .. } = self;
+        write!(f, "{model}, {solver} in {steps} steps, {count} samples by {batch}, ")?;
+        write!(f, "{precision} on {device}")
+    }
+}
+
+/// Chooses the device, says why on stderr, and compiles.
+pub fn compile(args: &RunArgs, model: &Model, request: &Request) -> Result<Sampler> {
+    let selected = select::open(&args.device()?)?;
+    say(&selected.reason);
+    let sampler = Sampler::compile(model, request, selected.backend.as_ref())?;
+    let report = sampler.report();
+    say(&format!(
+        "compiled in {:.0} ms: {} launches a step, {} once a run",
+        report.compile_ms, report.launches_per_step, report.launches_hoisted
+    ));
+    Ok(sampler)
+}
+
+/// A flag that the first Ctrl-C sets. The second, or a run deaf to the first, ends the process.
+/// `keeps` says whether finished samples are there after that.
+pub fn stop_on_ctrl_c(keeps: bool) -> Result<Arc<AtomicBool>> {
+    KEEPS.store(keeps, Ordering::Relaxed);
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    let handler = move || {
+        let interrupted = || {
+            output::discard();
+            say(interrupted());
+            process::exit(i32::from(Error::Interrupted.exit_code()))
+        };
+        if flag.swap(true, Ordering::Relaxed) {
+            interrupted();
+        }
+        thread::spawn(move || {
+            thread::sleep(PATIENCE);
+            interrupted();
+        });
+    };
+    match ctrlc::set_handler(handler) {
+        Ok(()) => Ok(stop),
+        Err(e) => Err(Error::device("this process", e.to_string(), "Ctrl-C cannot be caught here")),
+    }
+}

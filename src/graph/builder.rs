@@ -1,0 +1,188 @@
+//! Builds a graph layer by layer; shapes are inferred and checked as it grows.
+
+use super::{Graph, Layer, Node, NodeId, Param, ParamId, Shape};
+use crate::error::{Error, Result};
+use crate::ops::Act;
+
+/// Grows a [`Graph`]. Methods take the module's name (`mid_block.resnets.0.conv1`), under which
+/// parameters `.weight` and `.bias` are declared.
+#[derive(Default)]
+pub struct GraphBuilder {
+    nodes: Vec<Node>,
+    params: Vec<Param>,
+}
+
+impl GraphBuilder {
+    /// An empty graph.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The shape of a node.
+    pub fn shape(&self, id: NodeId) -> Shape {
+        self.nodes[id.0].shape
+    }
+
+    /// Declares a parameter.
+    pub fn param(&mut self, name: impl Into<String>, shape: &[usize]) -> ParamId {
+        self.params.push(Param { name: name.into(), shape: shape.to_vec() });
+        ParamId(self.params.len() - 1)
+    }
+
+    fn push(&mut self, name: &str, layer: Layer, inputs: &[NodeId], shape: Shape) -> NodeId {
+        self.nodes.push(Node { name: name.to_string(), layer, inputs: inputs.to_vec(), shape });
+        NodeId(self.nodes.len() - 1)
+    }
+
+    /// The state x, entering the network as `scale c_in x + offset`.
+    pub fn state(&mut self, shape: Shape, scale: f32, offset: f32) -> NodeId {
+        self.push("input", Layer::State { scale, offset }, &[], shape)
+    }
+
+    /// The sinusoidal embedding of the time, `dim` wide ([`Layer::TimeEmbedding`]).
+    pub fn time_embedding(
+        &mut self,
+        name: &str,
+        dim: usize,
+        flip: bool,
+        shift: f64,
+        max_period: f64,
+    ) -> NodeId {
+        let layer = Layer::TimeEmbedding { dim, flip, shift, max_period };
+        self.push(name, layer, &[], Shape::Row { c: dim })
+    }
+
+    /// The same embedding of the class number ([`Layer::LabelEmbedding`]).
+    pub fn label_embedding(
+        &mut self,
+        name: &str,
+        dim: usize,
+        flip: bool,
+        shift: f64,
+        max_period: f64,
+    ) -> NodeId {
+        let layer = Layer::LabelEmbedding { dim, flip, shift, max_period };
+        self.push(name, layer, &[], Shape::Row { c: dim })
+    }
+
+    pub fn class_embedding(&mut self, name: &str, classes: usize, c: usize) -> NodeId {
+        let table = self.param(format!("{name}.weight"), &[classes, c]);
+        self.push(name, Layer::ClassEmbedding { table }, &[], Shape::Row { c })
+    }
+
+    pub fn linear(&mut self, name: &str, x: NodeId, out: usize, bias: bool) -> NodeId {
+        let shape = match self.shape(x) {
+            Shape::Map { h, w, .. } => Shape::Map { h, w, c: out },
+            Shape::Row { .. } => Shape::Row { c: out },
+        };
+        let weight = self.param(format!("{name}.weight"), &[out, self.shape(x).channels()]);
+        let bias = bias.then(|| self.param(format!("{name}.bias"), &[out]));
+        self.push(name, Layer::Linear { weight, bias }, &[x], shape)
+    }
+
+    /// A convolution with `pad` before and `pad_end` after each side.
+    pub fn conv2d(
+        &mut self,
+        name: &str,
+        x: NodeId,
+        out: usize,
+        k: usize,
+        stride: usize,
+        pad: (usize, usize),
+    ) -> Result<NodeId> {
+        let Shape::Map { h, w, c } = self.shape(x) else { return Err(self.not_a_map(name)) };
+        let size = |n: usize| (n + pad.0 + pad.1).checked_sub(k).map(|m| m / stride + 1);
+        let (Some(ho), Some(wo)) = (size(h), size(w)) else {
+            return Err(Error::invalid(
+                name,
+                format!("a map of at least {k}x{k} with its padding"),
+                format!("{h}x{w}"),
+                "use a larger sample_size or fewer down blocks",
+            ));
+        };
+        let weight = self.param(format!("{name}.weight"), &[out, c, k, k]);
+        let bias = Some(self.param(format!("{name}.bias"), &[out]));
+        let layer = Layer::Conv2d { weight, bias, k, stride, pad: pad.0, pad_end: pad.1 };
+        Ok(self.push(name, layer, &[x], Shape::Map { h: ho, w: wo, c: out }))
+    }
+
+    pub fn group_norm(&mut self, name: &str, x: NodeId, groups: usize, eps: f64) -> Result<NodeId> {
+        let c = self.shape(x).channels();
+        if groups == 0 || !c.is_multiple_of(groups) {
+            return Err(Error::invalid(
+                format!("{name}: norm groups"),
+                format!("a divisor of its {c} channels"),
+                groups.to_string(),
+                "correct norm_num_groups or block_out_channels in config.json",
+            ));
+        }
+        let gamma = self.param(format!("{name}.weight"), &[c]);
+        let beta = self.param(format!("{name}.bias"), &[c]);
+        let shape = self.shape(x);
+        Ok(self.push(name, Layer::GroupNorm { gamma, beta, groups, eps }, &[x], shape))
+    }
+
+    pub fn activation(&mut self, name: &str, x: NodeId, act: Act) -> NodeId {
+        let shape = self.shape(x);
+        self.push(name, Layer::Activation(act), &[x], shape)
+    }
+
+    /// `(a + b) * scale`; b may be a row for a map a.
+    pub fn add(&mut self, name: &str, a: NodeId, b: NodeId, scale: f32) -> Result<NodeId> {
+        let (sa, sb) = (self.shape(a), self.shape(b));
+        let broadcast = matches!(sb, Shape::Row { .. }) && sa.channels() == sb.channels();
+        if sa != sb && !broadcast {
+            return Err(Error::invalid(
+                name,
+                "two values of one shape",
+                format!("{sa:?} and {sb:?}"),
+                "correct block_out_channels or sample_size in config.json",
+            ));
+        }
+        Ok(self.push(name, Layer::Add { scale }, &[a, b], sa))
+    }
+
+    pub fn scale_shift(&mut self, name: &str, x: NodeId, row: NodeId) -> NodeId {
+        let shape = self.shape(x);
+        debug_assert_eq!(self.shape(row), Shape::Row { c: 2 * shape.channels() });
+        self.push(name, Layer::ScaleShift, &[x, row], shape)
+    }
+
+    pub fn concat(&mut self, name: &str, a: NodeId, b: NodeId) -> Result<NodeId> {
+        match (self.shape(a), self.shape(b)) {
+            (Shape::Map { h, w, c }, Shape::Map { h: hb, w: wb, c: cb }) if (h, w) == (hb, wb) => {
+                Ok(self.push(name, Layer::Concat, &[a, b], Shape::Map { h, w, c: c + cb }))
+            }
+            (sa, sb) => Err(Error::invalid(
+                name,
+                "two maps of one size",
+                format!("{sa:?} and {sb:?}"),
+                "use a sample_size that every down block can halve",
+            )),
+        }
+    }
+
+    pub fn upsample(&mut self, name: &str, x: NodeId) -> Result<NodeId> {
+        let Shape::Map { h, w, c } = self.shape(x) else { return Err(self.not_a_map(name)) };
+        Ok(self.push(name, Layer::Upsample, &[x], Shape::Map { h: 2 * h, w: 2 * w, c }))
+    }
+
+    pub fn downsample(&mut self, name: &str, x: NodeId) -> Result<NodeId> {
+        let Shape::Map { h, w, c } = self.shape(x) else { return Err(self.not_a_map(name)) };
+        Ok(self.push(name, Layer::Downsample, &[x], Shape::Map { h: h / 2, w: w / 2, c }))
+    }
+
+    pub fn attention(&mut self, name: &str, qkv: [NodeId; 3], heads: usize, scale: f32) -> NodeId {
+        let shape = self.shape(qkv[0]);
+        self.push(name, Layer::Attention { heads, scale }, &qkv, shape)
+    }
+
+    /// Ends the graph at `output`.
+    pub fn finish(self, output: NodeId) -> Graph {
+        Graph { nodes: self.nodes, params: self.params, output }
+    }
+
+    fn not_a_map(&self, name: &str) -> Error {
+        Error::invalid(name, "a feature map", "a row", "this is an error in the model's builder")
+    }
+}

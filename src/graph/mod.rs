@@ -1,0 +1,153 @@
+//! The denoiser in plain layers: what a paper's figure shows, with names and shapes.
+//!
+//! A graph knows no device, buffer or batch. A value is either a map `[H, W, C]` or a row `[C]`,
+//! each per sample. Three leaves feed it: the state, the time and the condition. Parameters keep
+//! the names and shapes of the checkpoint.
+
+mod builder;
+mod display;
+
+pub use builder::GraphBuilder;
+
+use crate::ops::Act;
+
+/// Index of a node in [`Graph::nodes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub usize);
+
+/// Index of a parameter in [`Graph::params`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ParamId(pub usize);
+
+/// The shape of a value, without the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Shape {
+    /// A feature map.
+    Map { h: usize, w: usize, c: usize },
+    /// One vector.
+    Row { c: usize },
+}
+
+impl Shape {
+    pub fn channels(self) -> usize {
+        match self {
+            Shape::Map { c, .. } | Shape::Row { c } => c,
+        }
+    }
+    /// Pixels (or tokens): 1 for a row.
+    pub fn pixels(self) -> usize {
+        match self {
+            Shape::Map { h, w, .. } => h * w,
+            Shape::Row { .. } => 1,
+        }
+    }
+    pub fn elements(self) -> usize {
+        self.pixels() * self.channels()
+    }
+}
+
+/// A parameter as the checkpoint names and shapes it (PyTorch's order: `[out, in, kh, kw]`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Param {
+    pub name: String,
+    pub shape: Vec<usize>,
+}
+
+/// What a node computes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Layer {
+    /// The network's input `scale * c_in * x + offset`, a map.
+    State {
+        scale: f32,
+        offset: f32,
+    },
+    /// Sinusoidal embedding of the row's time, a row of `dim`; frequencies
+    /// `exp(-ln(max_period) i / (dim / 2 - shift))`.
+    TimeEmbedding {
+        dim: usize,
+        flip: bool,
+        shift: f64,
+        max_period: f64,
+    },
+    /// The learned vector of the sample's class, a row.
+    ClassEmbedding {
+        table: ParamId,
+    },
+    /// Sinusoidal embedding of the sample's class number, a row of `dim`, parameters as above.
+    LabelEmbedding {
+        dim: usize,
+        flip: bool,
+        shift: f64,
+        max_period: f64,
+    },
+    /// `x W^T + b`, over rows or over the pixels of a map.
+    Linear {
+        weight: ParamId,
+        bias: Option<ParamId>,
+    },
+    /// A `k x k` convolution; `pad` before and `pad_end` after each side.
+    Conv2d {
+        weight: ParamId,
+        bias: Option<ParamId>,
+        k: usize,
+        stride: usize,
+        pad: usize,
+        pad_end: usize,
+    },
+    GroupNorm {
+        gamma: ParamId,
+        beta: ParamId,
+        groups: usize,
+        eps: f64,
+    },
+    Activation(Act),
+    /// `(a + b) * scale`; a row b is added to every pixel of a map a.
+    Add {
+        scale: f32,
+    },
+    /// `x (1 + s) + t` with the row input `[s | t]`.
+    ScaleShift,
+    /// Channels of a, then of b.
+    Concat,
+    /// Nearest, twice the size.
+    Upsample,
+    /// Mean of 2x2 pixels.
+    Downsample,
+    /// Softmax attention over the pixels of maps q, k, v.
+    Attention {
+        heads: usize,
+        scale: f32,
+    },
+}
+
+/// One layer, its inputs and its shape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// The module it stands for: `down_blocks.1.resnets.0.conv1`.
+    pub name: String,
+    pub layer: Layer,
+    pub inputs: Vec<NodeId>,
+    pub shape: Shape,
+}
+
+/// A denoiser. Nodes are in evaluation order; the output's channels are the state's, or twice as
+/// many where the network also predicts a variance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Graph {
+    pub nodes: Vec<Node>,
+    pub params: Vec<Param>,
+    pub output: NodeId,
+}
+
+impl Graph {
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0]
+    }
+    pub fn param(&self, id: ParamId) -> &Param {
+        &self.params[id.0]
+    }
+    /// Number of scalar parameters.
+    pub fn parameters(&self) -> usize {
+        self.params.iter().map(|p| p.shape.iter().product::<usize>()).sum()
+    }
+}

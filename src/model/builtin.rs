@@ -1,0 +1,36 @@
+//! The models that the program carries.
+
+/// A model that needs no folder: its files, embedded.
+pub(super) struct Builtin {
+    pub name: &'static str,
+    pub config: &'static str,
+    pub scheduler: &'static str,
+    pub settings: Option<&'static str>,
+    /// None for a configuration only.
+    pub weights: Option<&'static [u8]>,
+}
+
+impl std::fmt::Debug for Builtin {
+    /// Only the name: the weights are megabytes.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Builtin({})", self.name)
+    }
+}
+
+/// All of them; the first is the default of the command line.
+pub(super) const MODELS: &[Builtin] = &[
+    Builtin {
+        name: "digits",
+        config: include_str!("../../models/digits/config.json"),
+        scheduler: include_str!("../../models/digits/scheduler/scheduler_config.json"),
+        settings: Some(include_str!("../../models/digits/unnoise.json")),
+        weights: Some(include_bytes!("../../models/digits/diffusion_pytorch_model.safetensors")),
+    },
+    Builtin {
+        name: "ddpm-cifar10",
+        config: include_str!("../../models/ddpm-cifar10/config.json"),
+        scheduler: include_str!("../../models/ddpm-cifar10/scheduler/scheduler_config.json"),
+        settings: None,
+        weights: None,
+    },
+];

@@ -1,0 +1,210 @@
+//! Where a model's files are: built in, in a diffusers folder, or around a `.safetensors` file.
+
+use super::builtin::{Builtin, MODELS};
+use super::keys::Keys;
+use crate::error::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// A text file that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Text {
+    /// How messages name it.
+    pub origin: String,
+    pub text: String,
+}
+
+/// Where the weights are.
+#[derive(Clone, Debug)]
+pub(super) enum WeightsAt {
+    /// In the program, if this one has any.
+    BuiltIn(&'static Builtin),
+    File(PathBuf),
+    /// Looked for in this folder when they are needed.
+    Folder(PathBuf),
+}
+
+/// The scheduler's configuration, which planning can do without and sampling cannot.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum SchedulerAt {
+    Found(Text),
+    /// In none of these places, looked for from `dir`.
+    Missing {
+        dir: PathBuf,
+        places: Vec<PathBuf>,
+    },
+}
+
+impl SchedulerAt {
+    /// The text, or an error that says where it was looked for.
+    pub fn text(&self) -> Result<&Text> {
+        match self {
+            SchedulerAt::Found(text) => Ok(text),
+            SchedulerAt::Missing { dir, places } => Err(Error::invalid(
+                dir.display().to_string(),
+                format!("the scheduler's configuration at {}", list(places)),
+                "no such file",
+                "copy scheduler_config.json from where the model was published",
+            )),
+        }
+    }
+}
+
+/// The files of one model; the weights are not opened yet.
+pub(super) struct Layout {
+    pub name: String,
+    pub config: Text,
+    pub scheduler: SchedulerAt,
+    pub settings: Option<Text>,
+    pub weights: WeightsAt,
+}
+
+/// Names of the weights in a folder, the preferred first.
+const WEIGHTS: &[&str] = &[
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.safetensors.index.json",
+    "diffusion_pytorch_model.fp16.safetensors",
+    "diffusion_pytorch_model.safetensors.index.fp16.json",
+];
+/// Where the scheduler's configuration may lie, from the folder of `config.json`.
+const SCHEDULERS: &[&str] = &["scheduler/scheduler_config.json", "scheduler_config.json"];
+
+/// Finds the files that `spec` stands for.
+pub(super) fn find(spec: &str) -> Result<Layout> {
+    if let Some(model) = MODELS.iter().find(|m| m.name == spec) {
+        let text = |file: &str, text: &str| Text {
+            origin: format!("built-in {spec}/{file}"),
+            text: text.to_string(),
+        };
+        return Ok(Layout {
+            name: spec.to_string(),
+            config: text("config.json", model.config),
+            scheduler: SchedulerAt::Found(text(SCHEDULERS[0], model.scheduler)),
+            settings: model.settings.map(|s| text("unnoise.json", s)),
+            weights: WeightsAt::BuiltIn(model),
+        });
+    }
+    let path = Path::new(spec);
+    if path.is_dir() {
+        return folder(path);
+    }
+    let is_weights = path.extension().is_some_and(|e| e == "safetensors");
+    match (path.exists(), is_weights) {
+        (true, true) => file(path),
+        (true, false) => Err(not_a_model(spec, "a file of another kind")),
+        (false, _) => Err(not_a_model(spec, "no such file or folder")),
+    }
+}
+
+fn not_a_model(spec: &str, found: &str) -> Error {
+    let names: Vec<_> = MODELS.iter().map(|m| m.name).collect();
+    Error::invalid(
+        format!("model {spec:?}"),
+        format!(
+            "a built-in name ({}), a folder in diffusers' layout or a .safetensors file",
+            names.join(", ")
+        ),
+        found,
+        "check the spelling of the name or the path",
+    )
+}
+
+/// A folder: `config.json` lies in it, or it is a pipeline with a `unet` folder.
+fn folder(path: &Path) -> Result<Layout> {
+    if path.join("config.json").is_file() {
+        return at(path, path, WeightsAt::Folder(path.to_path_buf()));
+    }
+    let index = path.join("model_index.json");
+    if !index.is_file() {
+        return Err(Error::invalid(
+            path.display().to_string(),
+            "config.json or, for a pipeline, model_index.json",
+            "a folder with neither",
+            "give the folder that diffusers' save_pretrained wrote",
+        ));
+    }
+    check_pipeline(&read(&index)?)?;
+    let unet = path.join("unet");
+    at(path, &unet, WeightsAt::Folder(unet.clone()))
+}
+
+/// `model_index.json` names the class of every part: those of an unconditional pipeline.
+fn check_pipeline(index: &Text) -> Result<()> {
+    let mut keys = Keys::parse(&index.text, &index.origin)?;
+    keys.take("unet", "[\"diffusers\", \"UNet2DModel\"]", (), |v| {
+        (v.get(1)?.as_str()? == "UNet2DModel").then_some(())
+    })?;
+    keys.take("scheduler", "[library, class]", (), |v| v.get(1)?.as_str().map(|_| ()))?;
+    let Some(part) = keys.left() else { return Ok(()) };
+    Err(Error::invalid(
+        index.origin.clone(),
+        "a pipeline of only unet and scheduler",
+        format!("also {part}"),
+        "use a pixel-space pipeline such as DDPMPipeline",
+    ))
+}
+
+/// A weights file with its `config.json` beside it.
+fn file(path: &Path) -> Result<Layout> {
+    let dir = match path.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p,
+        _ => Path::new("."),
+    };
+    at(path, dir, WeightsAt::File(path.to_path_buf()))
+}
+
+/// The model whose `config.json` lies in `dir`; `named_by` gives its name.
+fn at(named_by: &Path, dir: &Path, weights: WeightsAt) -> Result<Layout> {
+    let name = named_by.canonicalize().ok().and_then(|p| Some(p.file_stem()?.to_owned()));
+    let name = name.unwrap_or_else(|| named_by.as_os_str().to_owned());
+    let settings = dir.join("unnoise.json");
+    Ok(Layout {
+        name: name.to_string_lossy().into_owned(),
+        config: read(&dir.join("config.json"))?,
+        scheduler: scheduler(dir)?,
+        settings: settings.is_file().then(|| read(&settings)).transpose()?,
+        weights,
+    })
+}
+
+/// The scheduler's configuration: in `dir`, or in the pipeline that `dir` is a part of.
+fn scheduler(dir: &Path) -> Result<SchedulerAt> {
+    let mut places: Vec<PathBuf> = SCHEDULERS.iter().map(|s| dir.join(s)).collect();
+    let pipeline = dir.join("..");
+    if pipeline.join("model_index.json").is_file() {
+        places.push(pipeline.join(SCHEDULERS[0]));
+    }
+    match places.iter().find(|p| p.is_file()) {
+        Some(found) => Ok(SchedulerAt::Found(read(found)?)),
+        None => Ok(SchedulerAt::Missing { dir: dir.to_path_buf(), places }),
+    }
+}
+
+/// The weights in `dir`.
+pub(super) fn weights_in(dir: &Path) -> Result<PathBuf> {
+    let places: Vec<PathBuf> = WEIGHTS.iter().map(|w| dir.join(w)).collect();
+    if let Some(found) = places.iter().find(|p| p.is_file()) {
+        return Ok(found.clone());
+    }
+    let is_pickle = |p: &Path| p.extension().is_some_and(|e| e == "bin");
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let (found, action) = match entries.map(|e| e.path()).find(|p| is_pickle(p)) {
+        Some(bin) => (
+            format!("only {}", bin.display()),
+            "convert it: load the folder with diffusers and save it with \
+             save_pretrained(folder, safe_serialization=True)",
+        ),
+        None => ("none of them".to_string(), "put the weights there; inspect works without them"),
+    };
+    let expected = format!("weights at {}", list(&places));
+    Err(Error::invalid(dir.display().to_string(), expected, found, action))
+}
+
+fn list(places: &[PathBuf]) -> String {
+    places.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(" or ")
+}
+
+fn read(path: &Path) -> Result<Text> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Error::io(path, "read", e, "check that the file is there and is text"))?;
+    Ok(Text { origin: path.display().to_string(), text })
+}

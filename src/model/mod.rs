@@ -1,0 +1,128 @@
+//! Models: a folder in diffusers' layout, or a built-in name, becomes a graph.
+//!
+//! [`Model::open`] reads configurations only; [`Model::weights`] opens and checks the weights.
+
+mod builtin;
+mod fingerprint;
+mod keys;
+mod layout;
+mod settings;
+mod unet2d;
+
+pub use settings::Settings;
+
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::solver::SchedulerConfig;
+use crate::weights::Weights;
+use keys::Keys;
+use layout::{SchedulerAt, WeightsAt};
+
+/// A denoiser with what its files say about sampling.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The built-in name, or the name of the folder or file.
+    pub name: String,
+    /// The network.
+    pub graph: Graph,
+    /// Channels, height and width of the state.
+    pub state: [usize; 3],
+    /// The output has twice the channels: prediction, then variance.
+    pub learned_variance: bool,
+    /// Labels are below it, the null class included; None for an unconditional model. A model
+    /// that embeds the class number itself and names no bound has 2^24.
+    pub classes: Option<usize>,
+    /// The text of its configuration.
+    config: String,
+    scheduler: SchedulerAt,
+    /// What `unnoise.json` says.
+    pub settings: Settings,
+    weights: WeightsAt,
+}
+
+impl Model {
+    /// Opens a built-in name, a folder in diffusers' layout or a `.safetensors` file with its
+    /// `config.json` beside it. Reads no weights.
+    ///
+    /// Fails if there is no such model, a configuration file is missing or malformed, or the
+    /// network is of a class or has an option that is not covered.
+    pub fn open(spec: &str) -> Result<Model> {
+        let files = layout::find(spec)?;
+        let keys = Keys::parse(&files.config.text, &files.config.origin)?;
+        let class = keys.class()?.to_string();
+        let Some((_, build)) = CLASSES.iter().find(|(name, _)| *name == class) else {
+            let names: Vec<_> = CLASSES.iter().map(|(name, _)| *name).collect();
+            return Err(keys.bad("_class_name", names.join(" or "), class));
+        };
+        let network = build(keys)?;
+        let settings = match &files.settings {
+            Some(file) => Settings::parse(&file.text, &file.origin, network.classes)?,
+            None => Settings::default(),
+        };
+        Ok(Model {
+            name: files.name,
+            graph: network.graph,
+            state: network.state,
+            learned_variance: network.learned_variance,
+            classes: network.classes,
+            config: files.config.text,
+            scheduler: files.scheduler,
+            settings,
+            weights: files.weights,
+        })
+    }
+
+    /// The scheduler's configuration.
+    ///
+    /// Fails if there is none, or it has a class, a key or a value that is not covered.
+    pub fn scheduler(&self) -> Result<SchedulerConfig> {
+        let file = self.scheduler.text()?;
+        SchedulerConfig::parse(&file.text, &file.origin)
+    }
+
+    /// Whether there is a scheduler's configuration at all.
+    pub fn has_scheduler(&self) -> bool {
+        self.scheduler.text().is_ok()
+    }
+
+    /// Opens the weights and checks every one against the graph.
+    ///
+    /// Fails if the model has none, the files are damaged, or keys, shapes, types or values are
+    /// not what the graph needs.
+    pub fn weights(&self) -> Result<Weights> {
+        let weights = self.open_weights()?;
+        weights.check(&self.graph)?;
+        Ok(weights)
+    }
+
+    fn open_weights(&self) -> Result<Weights> {
+        match &self.weights {
+            WeightsAt::BuiltIn(model) => match model.weights {
+                Some(bytes) => Weights::from_static(&self.name, bytes),
+                None => Err(self.without_weights()),
+            },
+            WeightsAt::File(path) => Weights::open(path),
+            WeightsAt::Folder(dir) => Weights::open(&layout::weights_in(dir)?),
+        }
+    }
+
+    fn without_weights(&self) -> Error {
+        Error::invalid(
+            format!("model {}", self.name),
+            "a model with weights",
+            "a built-in configuration only",
+            "give a folder that holds its diffusion_pytorch_model.safetensors",
+        )
+    }
+
+    /// Names of the built-in models, the default first.
+    pub fn builtin_names() -> impl Iterator<Item = &'static str> {
+        builtin::MODELS.iter().map(|m| m.name)
+    }
+}
+
+/// Builds one class of network.
+type Build = fn(Keys) -> Result<unet2d::UNet2D>;
+
+/// The classes of network, as `_class_name` calls them.
+const CLASSES: &[(&str, Build)] = &[("UNet2DModel", unet2d::build)];

@@ -1,0 +1,70 @@
+//! `unnoise.json`: how a model is best sampled, kept beside its `config.json`.
+
+use super::keys::{Keys, as_size};
+use crate::error::Result;
+use serde_json::Value;
+
+/// What `unnoise.json` says; nothing where the file or the key is absent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    /// A solver's name, such as `ddim`.
+    pub solver: Option<String>,
+    /// Steps of the trajectory.
+    pub steps: Option<usize>,
+    /// The weight of classifier-free guidance; 1 is none.
+    pub guidance: Option<f64>,
+    /// The class that stands for no class.
+    pub null_class: Option<usize>,
+    /// Names of the classes from 0 on.
+    pub class_names: Vec<String>,
+    /// Whether eps is derived again from the clipped x0.
+    pub clipped_eps: Option<bool>,
+}
+
+const STEPS: std::ops::RangeInclusive<usize> = 1..=1_000_000;
+
+impl Settings {
+    /// Parses the file's `text`; `origin` is its name for messages and `classes` the number of
+    /// classes of the model it belongs to.
+    pub(super) fn parse(text: &str, origin: &str, classes: Option<usize>) -> Result<Settings> {
+        let mut keys = Keys::parse(text, origin)?;
+        let text = |v: &Value| v.as_str().map(|s| Some(s.to_string()));
+        let names = |v: &Value| {
+            v.as_array()?.iter().map(|name| name.as_str().map(str::to_string)).collect()
+        };
+        let number = |v: &Value| v.as_f64().filter(|n| (*n as f32).is_finite()).map(Some);
+        let size = |v: &Value| as_size(v).map(Some);
+        let steps = |v: &Value| as_size(v).filter(|n| STEPS.contains(n)).map(Some);
+        let range = format!("an integer from {} to {}", STEPS.start(), STEPS.end());
+        let settings = Settings {
+            solver: keys.take("solver", "the name of a solver", None, text)?,
+            steps: keys.take("steps", &range, None, steps)?,
+            guidance: keys.take("guidance", "a number within the range of f32", None, number)?,
+            null_class: keys.take("null_class", "the number of a class", None, size)?,
+            class_names: keys.take("class_names", "a list of names", Vec::new(), names)?,
+            clipped_eps: keys
+                .take("clipped_eps", "true or false", None, |v| v.as_bool().map(Some))?,
+        };
+        settings.check(&keys, classes.unwrap_or(0))?;
+        keys.finish()?;
+        Ok(settings)
+    }
+
+    fn check(&self, keys: &Keys, classes: usize) -> Result<()> {
+        if let Some(null) = self.null_class.filter(|null| *null >= classes) {
+            let expected = format!("one of the model's {classes} classes");
+            return Err(keys.bad("null_class", expected, null.to_string()));
+        }
+        if self.class_names.len() > classes {
+            let expected = format!("at most {classes} names, one a class");
+            return Err(keys.bad("class_names", expected, self.class_names.len().to_string()));
+        }
+        if let (Some(w), None) = (self.guidance, self.null_class)
+            && w != 1.0
+        {
+            let expected = "1, as the file names no null_class to guide away from";
+            return Err(keys.bad("guidance", expected, w.to_string()));
+        }
+        Ok(())
+    }
+}

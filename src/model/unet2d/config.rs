@@ -1,0 +1,302 @@
+//! `config.json` of a UNet2DModel: every key of diffusers' class, its default and what is covered.
+
+use super::super::keys::{Keys, as_size};
+use crate::error::Result;
+use crate::json::brief;
+use crate::ops::Act;
+use serde_json::Value;
+
+/// How a block halves or doubles its map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resampling {
+    /// A convolution: of stride 2 down, after nearest up.
+    Conv,
+    /// A residual block that resamples inside.
+    Resnet,
+}
+
+/// One entry of `down_block_types` or `up_block_types`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BlockKind {
+    pub attention: bool,
+    /// None: what `downsample_type` or `upsample_type` says.
+    pub resampling: Option<Resampling>,
+}
+
+/// How the time enters a residual block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TimeShift {
+    /// Added before the second norm (Ho et al. 2020).
+    Default,
+    /// Scales and shifts after the second norm (Dhariwal & Nichol 2021).
+    ScaleShift,
+}
+
+/// What the class of a sample is turned into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClassEmbedding {
+    None,
+    /// A learned vector for each of so many classes.
+    Table(usize),
+    /// The sinusoidal embedding of the class number.
+    Number,
+}
+
+/// The configuration, checked: what it describes can be built.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Config {
+    /// Height and width.
+    pub sample_size: [usize; 2],
+    pub in_channels: usize,
+    pub out_channels: usize,
+    pub center_input_sample: bool,
+    pub time_embedding_dim: usize,
+    pub freq_shift: f64,
+    pub flip_sin_to_cos: bool,
+    pub down_blocks: Vec<BlockKind>,
+    pub mid_block: bool,
+    pub up_blocks: Vec<BlockKind>,
+    pub block_out_channels: Vec<usize>,
+    pub layers_per_block: usize,
+    pub mid_block_scale_factor: f64,
+    pub downsample_padding: usize,
+    pub downsample_type: Resampling,
+    pub upsample_type: Resampling,
+    pub act: Act,
+    /// None: one head as wide as the block.
+    pub attention_head_dim: Option<usize>,
+    pub norm_num_groups: usize,
+    pub attn_norm_num_groups: Option<usize>,
+    pub norm_eps: f64,
+    pub time_shift: TimeShift,
+    pub add_attention: bool,
+    pub class_embedding: ClassEmbedding,
+    /// Labels must be below it, if the configuration says so.
+    pub num_class_embeds: Option<usize>,
+}
+
+const PLAIN: BlockKind = BlockKind { attention: false, resampling: Some(Resampling::Conv) };
+const ATTENTION: BlockKind = BlockKind { attention: true, resampling: None };
+const RESNET: BlockKind = BlockKind { attention: false, resampling: Some(Resampling::Resnet) };
+
+/// Names of the first checkpoints carry the prefix `UNetRes`.
+const DOWN_BLOCKS: &[(Option<&str>, BlockKind)] = &[
+    (Some("DownBlock2D"), PLAIN),
+    (Some("AttnDownBlock2D"), ATTENTION),
+    (Some("ResnetDownsampleBlock2D"), RESNET),
+    (Some("UNetResDownBlock2D"), PLAIN),
+    (Some("UNetResAttnDownBlock2D"), ATTENTION),
+];
+const UP_BLOCKS: &[(Option<&str>, BlockKind)] = &[
+    (Some("UpBlock2D"), PLAIN),
+    (Some("AttnUpBlock2D"), ATTENTION),
+    (Some("ResnetUpsampleBlock2D"), RESNET),
+    (Some("UNetResUpBlock2D"), PLAIN),
+    (Some("UNetResAttnUpBlock2D"), ATTENTION),
+];
+const MID_BLOCKS: &[(Option<&str>, bool)] = &[(Some("UNetMidBlock2D"), true), (None, false)];
+const ACTIVATIONS: &[(Option<&str>, Act)] = &[
+    (Some("silu"), Act::Silu),
+    (Some("swish"), Act::Silu),
+    (Some("gelu"), Act::Gelu),
+    (Some("relu"), Act::Relu),
+    (Some("mish"), Act::Mish),
+];
+const RESAMPLINGS: &[(Option<&str>, Resampling)] = &[
+    (Some("conv"), Resampling::Conv),
+    (Some("resnet"), Resampling::Resnet),
+    (None, Resampling::Conv),
+];
+const TIME_SHIFTS: &[(Option<&str>, TimeShift)] =
+    &[(Some("default"), TimeShift::Default), (Some("scale_shift"), TimeShift::ScaleShift)];
+/// Whether the class number is embedded like a time.
+const CLASS_EMBED_TYPES: &[(Option<&str>, bool)] = &[(None, false), (Some("timestep"), true)];
+const TIME_EMBEDDING_TYPES: &[(Option<&str>, ())] = &[(Some("positional"), ())];
+
+/// Bounds that keep a mistyped number from asking for terabytes.
+const CHANNELS: std::ops::RangeInclusive<usize> = 1..=65_536;
+const SIDE: std::ops::RangeInclusive<usize> = 1..=8_192;
+const CLASSES: std::ops::RangeInclusive<usize> = 1..=16_777_216;
+const LAYERS: std::ops::RangeInclusive<usize> = 1..=64;
+const BLOCKS: std::ops::RangeInclusive<usize> = 1..=12;
+
+impl Config {
+    /// Reads the keys that `keys` holds; those absent take the defaults of diffusers' class.
+    pub fn read(mut keys: Keys) -> Result<Config> {
+        let k = &mut keys;
+        let block_out_channels = sizes(k, "block_out_channels", &[224, 448, 672, 896])?;
+        let in_channels = k.size("in_channels", CHANNELS, 3)?;
+        k.word("time_embedding_type", TIME_EMBEDDING_TYPES, ())?;
+        k.take("dropout", "a number", (), |v| v.as_f64().map(drop))?;
+        k.take("num_train_timesteps", "an integer or null", (), |v| {
+            (v.is_null() || v.is_u64()).then_some(())
+        })?;
+        let num_class_embeds = k.maybe_size("num_class_embeds", CLASSES, None)?;
+        let by_number = k.word("class_embed_type", CLASS_EMBED_TYPES, false)?;
+        let down = ["DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"];
+        let up = ["AttnUpBlock2D", "AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"];
+        let config = Config {
+            sample_size: sample_size(k)?,
+            in_channels,
+            out_channels: k.size("out_channels", CHANNELS, 3)?,
+            center_input_sample: k.flag("center_input_sample", false)?,
+            time_embedding_dim: k
+                .maybe_size("time_embedding_dim", CHANNELS, None)?
+                .unwrap_or(4 * block_out_channels[0]),
+            freq_shift: k.number("freq_shift", "a number", 0.0, |_| true)?,
+            flip_sin_to_cos: k.flag("flip_sin_to_cos", true)?,
+            down_blocks: blocks(k, "down_block_types", DOWN_BLOCKS, &down)?,
+            mid_block: k.word("mid_block_type", MID_BLOCKS, true)?,
+            up_blocks: blocks(k, "up_block_types", UP_BLOCKS, &up)?,
+            block_out_channels,
+            layers_per_block: k.size("layers_per_block", LAYERS, 2)?,
+            mid_block_scale_factor: k.number(
+                "mid_block_scale_factor",
+                "a number that is not 0",
+                1.0,
+                |n| (1.0 / n as f32).is_finite(),
+            )?,
+            downsample_padding: k.size("downsample_padding", 0..=1, 1)?,
+            downsample_type: k.word("downsample_type", RESAMPLINGS, Resampling::Conv)?,
+            upsample_type: k.word("upsample_type", RESAMPLINGS, Resampling::Conv)?,
+            act: k.word("act_fn", ACTIVATIONS, Act::Silu)?,
+            attention_head_dim: k.maybe_size("attention_head_dim", CHANNELS, Some(8))?,
+            norm_num_groups: k.size("norm_num_groups", CHANNELS, 32)?,
+            attn_norm_num_groups: k.maybe_size("attn_norm_num_groups", CHANNELS, None)?,
+            norm_eps: k.number("norm_eps", "a number above 0", 1e-5, |n| n > 0.0)?,
+            time_shift: k.word("resnet_time_scale_shift", TIME_SHIFTS, TimeShift::Default)?,
+            add_attention: k.flag("add_attention", true)?,
+            class_embedding: match num_class_embeds {
+                _ if by_number => ClassEmbedding::Number,
+                Some(n) => ClassEmbedding::Table(n),
+                None => ClassEmbedding::None,
+            },
+            num_class_embeds,
+        };
+        config.check(k)?;
+        keys.finish()?;
+        Ok(config)
+    }
+
+    /// Whether the network also predicts a variance.
+    pub fn learned_variance(&self) -> bool {
+        self.out_channels == 2 * self.in_channels
+    }
+
+    /// The width of a head in a block of `channels`.
+    pub fn head_dim(&self, channels: usize) -> usize {
+        self.attention_head_dim.unwrap_or(channels)
+    }
+
+    /// Relations between keys.
+    fn check(&self, keys: &Keys) -> Result<()> {
+        let n = self.block_out_channels.len();
+        for (key, blocks) in
+            [("down_block_types", &self.down_blocks), ("up_block_types", &self.up_blocks)]
+        {
+            if blocks.len() != n {
+                let expected = format!("{n} entries, as block_out_channels has");
+                return Err(keys.bad(key, expected, blocks.len().to_string()));
+            }
+        }
+        let [h, w] = self.sample_size;
+        let step = 1 << (n - 1);
+        if h % step != 0 || w % step != 0 {
+            let expected = format!("sides that {step} divides: {} blocks halve the map", n - 1);
+            return Err(keys.bad("sample_size", expected, format!("{h} x {w}")));
+        }
+        if self.out_channels != self.in_channels && !self.learned_variance() {
+            let (c, with_variance) = (self.in_channels, 2 * self.in_channels);
+            let expected = format!("in_channels ({c}), or {with_variance} with a learned variance");
+            return Err(keys.bad("out_channels", expected, self.out_channels.to_string()));
+        }
+        if (self.block_out_channels[0] / 2) as f64 == self.freq_shift {
+            let expected = "a number that is not half of block_out_channels[0]";
+            return Err(keys.bad("freq_shift", expected, self.freq_shift.to_string()));
+        }
+        self.check_channels(keys)
+    }
+
+    /// Norm groups and heads must divide the channels of the blocks that have them.
+    fn check_channels(&self, keys: &Keys) -> Result<()> {
+        let indivisible = |key: &str, divisor: usize, c: usize, whose: String| {
+            let expected = format!("a divisor of the {c} channels of {whose}");
+            Err(keys.bad(key, expected, divisor.to_string()))
+        };
+        let channels = &self.block_out_channels;
+        let last = channels[channels.len() - 1];
+        for (i, &c) in channels.iter().enumerate() {
+            let groups = self.norm_num_groups;
+            if !c.is_multiple_of(groups) {
+                return indivisible("norm_num_groups", groups, c, format!("block {i}"));
+            }
+            let up = &self.up_blocks[channels.len() - 1 - i];
+            let attention = self.down_blocks[i].attention || up.attention;
+            if attention && !c.is_multiple_of(self.head_dim(c)) {
+                let d = self.head_dim(c);
+                return indivisible("attention_head_dim", d, c, format!("block {i}"));
+            }
+        }
+        if !(self.mid_block && self.add_attention) {
+            return Ok(());
+        }
+        if !last.is_multiple_of(self.head_dim(last)) {
+            let d = self.head_dim(last);
+            return indivisible("attention_head_dim", d, last, "the mid block".into());
+        }
+        match self.attn_norm_num_groups {
+            Some(groups) if !last.is_multiple_of(groups) => {
+                indivisible("attn_norm_num_groups", groups, last, "the mid block".into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A list of channels.
+fn sizes(keys: &mut Keys, key: &'static str, default: &[usize]) -> Result<Vec<usize>> {
+    let expected = format!(
+        "a list of 1 to {} integers from {} to {}",
+        BLOCKS.end(),
+        CHANNELS.start(),
+        CHANNELS.end()
+    );
+    keys.take(key, &expected, default.to_vec(), |v| {
+        let list = v.as_array().filter(|list| BLOCKS.contains(&list.len()))?;
+        list.iter().map(|n| as_size(n).filter(|n| CHANNELS.contains(n))).collect()
+    })
+}
+
+/// One side for both, or height and width.
+fn sample_size(keys: &mut Keys) -> Result<[usize; 2]> {
+    let (least, most) = (SIDE.start(), SIDE.end());
+    let expected = &format!("an integer from {least} to {most}, or [height, width] of such");
+    let side = |v: &Value| as_size(v).filter(|n| SIDE.contains(n));
+    let size = keys.take("sample_size", expected, None, |v| match v {
+        Value::Array(list) => match list.as_slice() {
+            [h, w] => Some(Some([side(h)?, side(w)?])),
+            _ => None,
+        },
+        Value::Null => Some(None),
+        v => side(v).map(|n| Some([n, n])),
+    })?;
+    size.ok_or_else(|| keys.bad("sample_size", expected, "no size"))
+}
+
+/// A list of block types.
+fn blocks(
+    keys: &mut Keys,
+    key: &'static str,
+    table: &[(Option<&str>, BlockKind)],
+    default: &[&str],
+) -> Result<Vec<BlockKind>> {
+    let find = |name: &str| table.iter().find(|(n, _)| *n == Some(name)).map(|(_, kind)| *kind);
+    let default: Vec<Value> = default.iter().map(|name| Value::from(*name)).collect();
+    let list = keys.take(key, "a list of block types", default, |v| v.as_array().cloned())?;
+    let kind = |v: &Value| {
+        v.as_str()
+            .and_then(find)
+            .ok_or_else(|| keys.bad(key, super::super::keys::words(table), brief(v)))
+    };
+    list.iter().map(kind).collect()
+}

@@ -1,0 +1,179 @@
+//! `y = softmax(q k^T * scale) v` for each sample and head, with an online softmax (Dao 2023,
+//! arXiv:2307.08691): the scores never reach memory.
+//!
+//! Token t of sample n has its head h at `q[(n * tq + t) * q_stride + h * d ..][..d]`, and likewise
+//! k, v (`tk` tokens); y is packed `[n, tq, heads, d]`.
+
+use super::activation::exp;
+use super::matrix::{self, View};
+use super::random::Random;
+use super::{Arg, Buffers, Case, CaseArg, Cursor, Op, parallel, params};
+use rayon::prelude::*;
+use std::cell::RefCell;
+
+/// Queries that share one block of scores.
+const BLOCK: usize = 64;
+
+thread_local! {
+    /// The scores of a block of queries, `[queries, tk]`.
+    static SCORES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+params! {
+    /// See the module; strides are in elements between tokens.
+    pub struct Params {
+        pub n: u32,
+        pub tq: u32,
+        pub tk: u32,
+        pub heads: u32,
+        pub d: u32,
+        pub q_stride: u32,
+        pub k_stride: u32,
+        pub v_stride: u32,
+        pub scale: f32,
+    }
+}
+
+/// Elements from the first to the last of `tokens` strided vectors.
+fn span(tokens: u32, stride: u32, width: u32) -> usize {
+    ((tokens - 1) * stride + width) as usize
+}
+
+impl Params {
+    /// One head of a block of queries of sample `n`, from token `first` on; y holds all heads.
+    fn head(
+        &self,
+        [q, k, v]: [&[f32]; 3],
+        (n, first, head): (usize, usize, usize),
+        scores: &mut Vec<f32>,
+        y: &mut [f32],
+    ) {
+        let (d, tk, width) = (self.d as usize, self.tk as usize, (self.heads * self.d) as usize);
+        let queries = y.len() / width;
+        let offset = |token: usize, stride: u32| token * stride as usize + head * d;
+        let q = &q[offset(n * self.tq as usize + first, self.q_stride)..];
+        let (k, v) = (&k[offset(n * tk, self.k_stride)..], &v[offset(n * tk, self.v_stride)..]);
+        let q = View::rows(q, queries, d, self.q_stride as usize);
+        let k = View::rows(k, tk, d, self.k_stride as usize);
+        let v = View::rows(v, tk, d, self.v_stride as usize);
+        scores.resize(queries * tk, 0.0);
+        matrix::product(q, k.transposed(), scores, tk, false);
+        parallel::vectorized(Softmax { scores, tk, scale: self.scale });
+        matrix::product(View::rows(scores, queries, tk, tk), v, &mut y[head * d..], width, false);
+    }
+}
+
+/// `softmax(scale s)` of each row of `tk` scores.
+struct Softmax<'a> {
+    scores: &'a mut [f32],
+    tk: usize,
+    scale: f32,
+}
+
+impl parallel::Loop for Softmax<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let Softmax { scores, tk, scale } = self;
+        for row in scores.chunks_exact_mut(tk) {
+            let max = row.iter().fold(f32::NEG_INFINITY, |m, s| m.max(s * scale));
+            row.iter_mut().for_each(|s| *s = exp(*s * scale - max));
+            let sum: f32 = row.iter().sum();
+            row.iter_mut().for_each(|s| *s /= sum);
+        }
+    }
+}
+
+impl Op for Params {
+    const NAME: &'static str = "attention";
+    const ARGS: &'static [Arg] = &[Arg::read("q"), Arg::read("k"), Arg::read("v"), Arg::write("y")];
+    const FIELDS: &'static [(&'static str, usize)] = Params::OFFSETS;
+
+    fn elements(&self, arg: usize) -> usize {
+        match arg {
+            0 => span(self.n * self.tq, self.q_stride, self.heads * self.d),
+            1 => span(self.n * self.tk, self.k_stride, self.heads * self.d),
+            2 => span(self.n * self.tk, self.v_stride, self.heads * self.d),
+            _ => (self.n * self.tq * self.heads * self.d) as usize,
+        }
+    }
+    fn defines(&self) -> Vec<(&'static str, u32)> {
+        let mut defines =
+            super::wide("VEC4", &[self.d, self.q_stride, self.k_stride, self.v_stride]);
+        defines.push(("HEAD_DIM", self.d));
+        defines
+    }
+    fn flops(&self) -> u64 {
+        let scores = self.n as u64 * self.heads as u64 * self.tq as u64 * self.tk as u64;
+        4 * scores * self.d as u64
+    }
+    fn reference(&self, _cursor: Cursor, buffers: &mut Buffers) {
+        let [q, k, v, ..] = buffers.read;
+        let y = &mut buffers.write[3][..self.elements(3)];
+        let (tq, width) = (self.tq as usize, (self.heads * self.d) as usize);
+        let block = BLOCK.min(tq);
+        // Blocks of queries of one sample, all heads.
+        let blocks = tq.div_ceil(block);
+        let mut parts: Vec<(usize, usize, &mut [f32])> =
+            Vec::with_capacity(self.n as usize * blocks);
+        for (n, sample) in y.chunks_mut(tq * width).enumerate() {
+            for (i, part) in sample.chunks_mut(block * width).enumerate() {
+                parts.push((n, i * block, part));
+            }
+        }
+        parts.into_par_iter().for_each(|(n, first, y)| {
+            SCORES.with_borrow_mut(|scores| {
+                for head in 0..self.heads as usize {
+                    self.head([q, k, v], (n, first, head), scores, y);
+                }
+            });
+        });
+    }
+    fn cases() -> Vec<Case> {
+        let mut random = Random::new(Self::NAME);
+        let mut cases = Vec::new();
+        let mut case = |what: &str, p: Params, spread: f32| {
+            let args = vec![
+                random.data(p.elements(0), spread),
+                random.data(p.elements(1), spread),
+                random.data(p.elements(2), 2.0),
+                CaseArg::Output,
+            ];
+            let shape = format!("{}x{}x{} h{} d{}", p.n, p.tq, p.tk, p.heads, p.d);
+            Case::new(format!("attention {shape} {what}"), p, args)
+        };
+        let params = |n, (tq, tk), heads, d: u32| {
+            let (q_stride, scale) = (heads * d, 1.0 / (d as f32).sqrt());
+            let (k_stride, v_stride) = (q_stride, q_stride);
+            Params { n, tq, tk, heads, d, q_stride, k_stride, v_stride, scale }
+        };
+        let sizes = [
+            (1, (1, 1), 1, 8),
+            (2, (7, 7), 3, 8),
+            (1, (65, 65), 1, 8),
+            (2, (16, 16), 2, 16),
+            (1, (100, 100), 1, 40),
+            (2, (16, 7), 2, 40),
+            (2, (65, 65), 1, 64),
+            (1, (16, 16), 1, 160),
+            (1, (7, 100), 1, 256),
+            (1, (16, 16), 1, 512),
+        ];
+        for (n, tokens, heads, d) in sizes {
+            cases.push(case("", params(n, tokens, heads, d), 2.0));
+        }
+        for (n, t, heads, d) in [(2, 16, 2, 8), (1, 65, 1, 96), (3, 7, 4, 16)] {
+            let mut p = params(n, (t, t), heads, d);
+            (p.q_stride, p.k_stride, p.v_stride) = (3 * heads * d, 3 * heads * d, 3 * heads * d);
+            cases.push(case("packed q, k, v", p, 2.0));
+        }
+        let mut p = params(2, (16, 65), 2, 16);
+        (p.q_stride, p.k_stride, p.v_stride) = (32, 64, 68);
+        cases.push(case("cross, packed k, v", p, 2.0));
+        // Scores of hundreds overflow an exponential without its maximum. A score is rounded to
+        // f32 (1e-5 at 200), and so is, relatively, what comes after.
+        let sharp = Params { scale: 4.0, ..params(1, (33, 33), 1, 16) };
+        cases.push(case("large scores", sharp, 4.0).tolerance(2e-4, 1e-4));
+        cases.push(case("equal scores", params(1, (9, 17), 2, 8), 0.0));
+        cases
+    }
+}

@@ -1,0 +1,67 @@
+//! `y = x (1 + scale) + shift` with the row `[scale | shift]` of the sample: the time conditioning
+//! of Dhariwal & Nichol 2021 (arXiv:2105.05233), "adaptive group normalisation".
+
+use super::cases::{MapCase, row_maps};
+use super::random::Random;
+use super::{Arg, Buffers, Case, CaseArg, Cursor, Op, RowMap, Span, parallel, params, words};
+
+params! {
+    /// `n` samples of `hw` vectors of `c` channels; `rows` holds vectors of `2 c`.
+    pub struct Params {
+        pub map: RowMap,
+        pub n: u32,
+        pub hw: u32,
+        pub c: u32,
+    }
+}
+
+impl Op for Params {
+    const NAME: &'static str = "scale_shift";
+    const ARGS: &'static [Arg] =
+        &[Arg::read("x"), Arg::read("rows"), Arg::maybe("cond"), Arg::write("y")];
+    const FIELDS: &'static [(&'static str, usize)] = Params::OFFSETS;
+
+    fn elements(&self, arg: usize) -> usize {
+        match arg {
+            1 => self.map.vectors(self.n) * 2 * self.c as usize,
+            2 => self.n as usize,
+            _ => (self.n * self.hw * self.c) as usize,
+        }
+    }
+    fn defines(&self) -> Vec<(&'static str, u32)> {
+        super::wide("VEC4", &[self.c])
+    }
+    fn reach(&self, arg: usize, span: &Span) -> usize {
+        match arg {
+            1 => self.map.reach(self.n, span) * 2 * self.c as usize,
+            _ => self.elements(arg),
+        }
+    }
+    fn flops(&self) -> u64 {
+        2 * self.n as u64 * self.hw as u64 * self.c as u64
+    }
+    fn reference(&self, cursor: Cursor, buffers: &mut Buffers) {
+        let [x, rows, cond, ..] = buffers.read;
+        let (hw, c) = (self.hw as usize, self.c as usize);
+        let y = &mut buffers.write[3][..self.elements(3)];
+        parallel::vectors(y, c, |i, y| {
+            let row = self.map.row(cursor, words(cond), i / hw);
+            let (scale, shift) = rows[row * 2 * c..][..2 * c].split_at(c);
+            for (k, (y, x)) in y.iter_mut().zip(&x[i * c..]).enumerate() {
+                *y = x * (1.0 + scale[k]) + shift[k];
+            }
+        });
+    }
+    fn cases() -> Vec<Case> {
+        let mut random = Random::new(Self::NAME);
+        let maps = row_maps(&mut random, 5);
+        let mut case = |MapCase { kind, map, cursor, cond, rows }: MapCase, (hw, c)| {
+            let params = Params { map, n: 5, hw, c };
+            let (x, rows) = (params.elements(0), rows * 2 * c as usize);
+            let args = vec![random.data(x, 2.0), random.f32(rows, 1.0), cond, CaseArg::Output];
+            Case::new(format!("scale_shift {hw}x{c} by {kind}"), params, args).at(cursor)
+        };
+        let sizes = [(1, 1), (9, 5), (4, 8), (15, 3), (6, 12), (2, 16), (7, 6), (3, 4)];
+        maps.into_iter().zip(sizes).map(|(map, size)| case(map, size)).collect()
+    }
+}

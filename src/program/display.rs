@@ -1,0 +1,52 @@
+//! A program as text: slots, then launches.
+
+use super::{Launch, Program, Slot, Source};
+use std::fmt;
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let source = match &self.source {
+            Source::Scratch => "scratch".into(),
+            Source::State => "state".into(),
+            Source::Weight { shape, pack, .. } => format!("weight {shape:?} {pack:?}"),
+            Source::Table(_) => "table".into(),
+            Source::Input(input) => format!("input {input:?}"),
+        };
+        write!(f, "{} [{}] {} {source}", self.name, self.len, self.dtype)
+    }
+}
+
+struct Shown<'a>(&'a Program, &'a Launch);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shown(program, launch) = self;
+        write!(f, "{:<14} {:<40}", launch.call.name(), launch.layer)?;
+        for (arg, slot) in launch.call.args().iter().zip(&launch.args) {
+            if let Some(slot) = slot {
+                write!(f, " {}={}", arg.name, program.slots[slot.0].name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for slot in &self.slots {
+            writeln!(f, "slot {slot}")?;
+        }
+        writeln!(f, "prologue")?;
+        for launch in &self.prologue {
+            writeln!(f, "    {}", Shown(self, launch))?;
+        }
+        for (i, body) in self.bodies.iter().enumerate() {
+            let rows = self.rows.iter().filter(|r| r.body == i).count();
+            writeln!(f, "body {} ({rows} rows)", body.name)?;
+            for launch in &body.launches {
+                writeln!(f, "    {}", Shown(self, launch))?;
+            }
+        }
+        writeln!(f, "output {}", self.slots[self.output.0].name)
+    }
+}

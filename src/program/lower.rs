@@ -1,0 +1,307 @@
+//! One kernel of the plan -> one launch: parameters and slots, one function a layer.
+
+use super::slots::Slots;
+use super::{Launch, Pack, SlotId};
+use crate::graph::{Graph, Layer, ParamId, Shape};
+use crate::ops::{
+    Act, Call, RowMap, activation, add, attention, concat, conv2d, embedding, group_norm, linear,
+    model_input, resample, scale_shift, time_embedding,
+};
+use crate::plan::{Domain, Kernel, KernelId, Plan};
+use crate::tensor::DType;
+
+/// What lowering reads.
+pub(super) struct Lowering<'a> {
+    pub graph: &'a Graph,
+    pub plan: &'a Plan,
+    /// The slot of each kernel's value.
+    pub values: &'a [SlotId],
+    pub storage: DType,
+    pub state: SlotId,
+    pub table: SlotId,
+    pub condition: SlotId,
+    pub batch: usize,
+    pub times: &'a [f64],
+    pub labels: &'a [u32],
+}
+
+/// Lowers kernel `id`.
+pub(super) fn lower(l: &Lowering, slots: &mut Slots, id: KernelId) -> Launch {
+    let kernel = &l.plan.kernels[id];
+    let at = At { l, kernel, y: Some(l.values[id]), inputs: &kernel.inputs };
+    let (call, args) = match &kernel.layer {
+        Layer::State { scale, offset } => at.state(*scale, *offset),
+        Layer::TimeEmbedding { dim, flip, shift, max_period } => {
+            let times: Vec<f32> = l.times.iter().map(|t| *t as f32).collect();
+            at.sinusoid(slots, ("times", times), Domain::Time, (*dim, *flip, *shift, *max_period))
+        }
+        Layer::LabelEmbedding { dim, flip, shift, max_period } => {
+            let labels: Vec<f32> = l.labels.iter().map(|t| *t as f32).collect();
+            let sinusoid = (*dim, *flip, *shift, *max_period);
+            at.sinusoid(slots, ("label_times", labels), Domain::Condition, sinusoid)
+        }
+        Layer::ClassEmbedding { table } => at.class_embedding(slots, *table),
+        Layer::Linear { weight, bias } => at.linear(slots, *weight, *bias),
+        Layer::Conv2d { weight, bias, k, stride, pad, .. } => {
+            at.conv2d(slots, (*weight, *bias), *k, *stride, *pad)
+        }
+        Layer::GroupNorm { gamma, beta, groups, eps } => {
+            at.group_norm(slots, *gamma, *beta, *groups, *eps)
+        }
+        Layer::Activation(act) => at.activation(*act),
+        Layer::Add { scale } => at.add(*scale),
+        Layer::ScaleShift => at.scale_shift(),
+        Layer::Concat => at.concat(),
+        Layer::Upsample => at.resample(resample::Mode::Up),
+        Layer::Downsample => at.resample(resample::Mode::Down),
+        Layer::Attention { heads, scale } => at.attention(*heads, *scale),
+    };
+    Launch { call, args, layer: kernel.name.clone() }
+}
+
+type Lowered = (Call, Vec<Option<SlotId>>);
+
+/// One kernel being lowered.
+struct At<'a> {
+    l: &'a Lowering<'a>,
+    kernel: &'a Kernel,
+    y: Option<SlotId>,
+    inputs: &'a [KernelId],
+}
+
+impl At<'_> {
+    fn slot(&self, id: KernelId) -> Option<SlotId> {
+        Some(self.l.values[id])
+    }
+    fn shape(&self, id: KernelId) -> Shape {
+        self.l.plan.kernels[id].shape
+    }
+    /// Vectors that the kernel computes for each pixel: samples, or rows of its table.
+    fn n(&self) -> u32 {
+        self.kernel.domain.rows(self.l.plan.sizes) as u32
+    }
+    fn hw(&self) -> u32 {
+        self.kernel.shape.pixels() as u32
+    }
+    fn c(&self) -> u32 {
+        self.kernel.shape.channels() as u32
+    }
+
+    /// How this kernel's rows find their row in a table of domain `table`.
+    fn map(&self, table: Domain) -> RowMap {
+        let conditions = self.l.plan.sizes.conditions as u32;
+        let times = self.l.plan.sizes.times as u32;
+        let direct = |div, modulo| RowMap { time: 0, cond: 0, div, modulo };
+        let cursor = |time, cond| RowMap { time, cond, div: 1, modulo: 1 };
+        match (self.kernel.domain, table) {
+            (a, b) if a == b => RowMap::IDENTITY,
+            (_, Domain::Weights) => direct(1, 1),
+            (Domain::Sample, Domain::Time) => cursor(1, 0),
+            (Domain::Sample, Domain::Condition) => cursor(0, 1),
+            (Domain::Sample, Domain::TimeCondition) => cursor(conditions, 1),
+            (Domain::TimeCondition, Domain::Time) => direct(conditions, times),
+            (Domain::TimeCondition, Domain::Condition) => direct(1, conditions),
+            (a, b) => unreachable!("a value over {a:?} cannot depend on one over {b:?}"),
+        }
+    }
+    fn map_of(&self, id: Option<KernelId>) -> RowMap {
+        id.map_or(RowMap::IDENTITY, |id| self.map(self.l.plan.kernels[id].domain))
+    }
+    /// The condition buffer, for a map that reads it.
+    fn condition(&self, maps: &[RowMap]) -> Option<SlotId> {
+        maps.iter().any(RowMap::needs_condition).then_some(self.l.condition)
+    }
+    fn bias(&self, slots: &mut Slots, bias: Option<ParamId>) -> Option<SlotId> {
+        bias.map(|b| slots.weight(self.l.graph.param(b), Pack::Flat, DType::F32))
+    }
+
+    fn state(&self, scale: f32, offset: f32) -> Lowered {
+        let b = self.l.batch as u32;
+        let params =
+            model_input::Params { b, n: self.n(), c: self.c(), hw: self.hw(), scale, offset };
+        (params.into(), vec![Some(self.l.state), Some(self.l.table), self.y])
+    }
+
+    fn sinusoid(
+        &self,
+        slots: &mut Slots,
+        (name, times): (&str, Vec<f32>),
+        domain: Domain,
+        (dim, flip, shift, max_period): (usize, bool, f64, f64),
+    ) -> Lowered {
+        let map = self.map(domain);
+        let words = times.iter().map(|t| t.to_bits()).collect();
+        let times = slots.table(name, DType::F32, words);
+        let freqs = frequencies(dim / 2, shift, max_period);
+        let freqs = slots.table("freqs", DType::F32, freqs.iter().map(|f| f.to_bits()).collect());
+        let params =
+            time_embedding::Params { map, n: self.n(), dim: dim as u32, flip: flip.into() };
+        (params.into(), vec![Some(times), Some(freqs), self.condition(&[map]), self.y])
+    }
+
+    fn class_embedding(&self, slots: &mut Slots, table: ParamId) -> Lowered {
+        let map = self.map(Domain::Condition);
+        let param = self.l.graph.param(table);
+        let classes = param.shape[0] as u32;
+        let table = slots.weight(param, Pack::Flat, DType::F32);
+        let labels = slots.table("labels", DType::U32, self.l.labels.to_vec());
+        let params = embedding::Params { map, n: self.n(), c: self.c(), classes };
+        (params.into(), vec![Some(table), Some(labels), self.condition(&[map]), self.y])
+    }
+
+    fn linear(&self, slots: &mut Slots, weight: ParamId, bias: Option<ParamId>) -> Lowered {
+        let x = self.inputs[0];
+        let map = match self.kernel.shape {
+            Shape::Map { .. } => RowMap::IDENTITY,
+            Shape::Row { .. } => self.map_of(Some(x)),
+        };
+        // Rows stay f32, weights too: their tables are small and every later row reads them.
+        let dtype = match self.kernel.shape {
+            Shape::Map { .. } => self.l.storage,
+            Shape::Row { .. } => DType::F32,
+        };
+        let params = linear::Params {
+            map,
+            m: self.n() * self.hw(),
+            k: self.shape(x).channels() as u32,
+            n: self.c(),
+            act: self.kernel.tail.act as u32,
+            scale: self.kernel.tail.scale,
+        };
+        let weight = slots.weight(self.l.graph.param(weight), Pack::Linear, dtype);
+        let bias = self.bias(slots, bias);
+        let residual = self.kernel.tail.residual.and_then(|r| self.slot(r));
+        let cond = self.condition(&[map]);
+        (params.into(), vec![self.slot(x), Some(weight), bias, residual, cond, self.y])
+    }
+
+    fn conv2d(
+        &self,
+        slots: &mut Slots,
+        (weight, bias): (ParamId, Option<ParamId>),
+        k: usize,
+        stride: usize,
+        pad: usize,
+    ) -> Lowered {
+        let (x, tail) = (self.inputs[0], self.kernel.tail);
+        let map = self.map_of(tail.row);
+        let (h, w, cin) = map_size(self.shape(x));
+        let (ho, wo, cout) = map_size(self.kernel.shape);
+        let params = conv2d::Params {
+            map,
+            n: self.n(),
+            h,
+            w,
+            cin,
+            ho,
+            wo,
+            cout,
+            k: k as u32,
+            stride: stride as u32,
+            pad: pad as u32,
+            act: tail.act as u32,
+            scale: tail.scale,
+        };
+        let weight = slots.weight(self.l.graph.param(weight), Pack::Conv, self.l.storage);
+        let bias = self.bias(slots, bias);
+        let rows = tail.row.and_then(|r| self.slot(r));
+        let residual = tail.residual.and_then(|r| self.slot(r));
+        let cond = self.condition(&[map]);
+        (params.into(), vec![self.slot(x), Some(weight), bias, rows, residual, cond, self.y])
+    }
+
+    fn group_norm(
+        &self,
+        slots: &mut Slots,
+        gamma: ParamId,
+        beta: ParamId,
+        groups: usize,
+        eps: f64,
+    ) -> Lowered {
+        let map = self.map_of(self.kernel.tail.scale_shift);
+        let params = group_norm::Params {
+            map,
+            n: self.n(),
+            hw: self.hw(),
+            c: self.c(),
+            groups: groups as u32,
+            eps: eps as f32,
+            act: self.kernel.tail.act as u32,
+        };
+        let [gamma, beta] = [gamma, beta]
+            .map(|p| Some(slots.weight(self.l.graph.param(p), Pack::Flat, DType::F32)));
+        let rows = self.kernel.tail.scale_shift.and_then(|r| self.slot(r));
+        let x = self.slot(self.inputs[0]);
+        (params.into(), vec![x, gamma, beta, rows, self.condition(&[map]), self.y])
+    }
+
+    fn activation(&self, act: Act) -> Lowered {
+        let map = self.map_of(Some(self.inputs[0]));
+        let n = self.n() * self.hw();
+        let params = activation::Params { map, n, c: self.c(), act: act as u32 };
+        (params.into(), vec![self.slot(self.inputs[0]), self.condition(&[map]), self.y])
+    }
+
+    fn add(&self, scale: f32) -> Lowered {
+        let (a, b) = (self.inputs[0], self.inputs[1]);
+        let (a_map, b_map) = (self.map_of(Some(a)), self.map_of(Some(b)));
+        let broadcast = (self.shape(a) != self.shape(b)).into();
+        let params =
+            add::Params { a_map, b_map, n: self.n(), hw: self.hw(), c: self.c(), broadcast, scale };
+        let cond = self.condition(&[a_map, b_map]);
+        (params.into(), vec![self.slot(a), self.slot(b), cond, self.y])
+    }
+
+    fn scale_shift(&self) -> Lowered {
+        let (x, row) = (self.inputs[0], self.inputs[1]);
+        let map = self.map_of(Some(row));
+        let params = scale_shift::Params { map, n: self.n(), hw: self.hw(), c: self.c() };
+        (params.into(), vec![self.slot(x), self.slot(row), self.condition(&[map]), self.y])
+    }
+
+    fn concat(&self) -> Lowered {
+        let [ca, cb] = [0, 1].map(|i| self.shape(self.inputs[i]).channels() as u32);
+        let params = concat::Params { n: self.n() * self.hw(), ca, cb };
+        (params.into(), vec![self.slot(self.inputs[0]), self.slot(self.inputs[1]), self.y])
+    }
+
+    fn resample(&self, mode: resample::Mode) -> Lowered {
+        let (h, w, c) = map_size(self.shape(self.inputs[0]));
+        let params = resample::Params { n: self.n(), h, w, c, mode: mode as u32 };
+        (params.into(), vec![self.slot(self.inputs[0]), self.y])
+    }
+
+    fn attention(&self, heads: usize, scale: f32) -> Lowered {
+        let c = self.c();
+        let params = attention::Params {
+            n: self.n(),
+            tq: self.hw(),
+            tk: self.shape(self.inputs[1]).pixels() as u32,
+            heads: heads as u32,
+            d: c / heads as u32,
+            q_stride: c,
+            k_stride: c,
+            v_stride: c,
+            scale,
+        };
+        let [q, k, v] = [0, 1, 2].map(|i| self.slot(self.inputs[i]));
+        (params.into(), vec![q, k, v, self.y])
+    }
+}
+
+fn map_size(shape: Shape) -> (u32, u32, u32) {
+    match shape {
+        Shape::Map { h, w, c } => (h as u32, w as u32, c as u32),
+        Shape::Row { c } => (1, 1, c as u32),
+    }
+}
+
+/// `exp(-ln(max_period) i / (half - shift))`, each step rounded to f32 as PyTorch does: at t = 999
+/// one unit in the last place of a frequency is already 6e-5 of an angle.
+fn frequencies(half: usize, shift: f64, max_period: f64) -> Vec<f32> {
+    let exponent = |i: usize| {
+        let product = -(max_period.ln() as f32) * i as f32;
+        product / (half as f64 - shift) as f32
+    };
+    (0..half).map(|i| f64::from(exponent(i)).exp() as f32).collect()
+}

@@ -1,0 +1,150 @@
+//! A program: everything a device does for one batch of samples, as a value.
+//!
+//! Flat lists of kernel launches over numbered slots: a prologue, the rows of the trajectory (each
+//! names one of a few loop bodies), and the slot that holds the samples. It is complete, printable
+//! and comparable; the same value runs on every backend.
+
+mod build;
+mod display;
+mod lower;
+mod slots;
+mod table;
+mod validate;
+
+pub use build::{NoiseMode, Options, TABLE_BYTES};
+
+use crate::ops::{Call, Span};
+use crate::tensor::DType;
+use std::sync::Arc;
+
+/// Index of a slot in [`Program::slots`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SlotId(pub usize);
+
+/// How a parameter is laid out for its kernel. Shapes in are the checkpoint's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pack {
+    /// As it is.
+    Flat,
+    /// `[out, in]` to `[in][out_padded]`; out is padded with zeros to a multiple of 4.
+    Linear,
+    /// `[out, in, k, k]` to `[k][k][in][out_padded]`, padded likewise.
+    Conv,
+}
+
+/// What a run hands to a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// Seed, sample indices and guidance, see [`crate::ops::solver_step`].
+    Run,
+    /// For each network sample the index of its condition.
+    Condition,
+    /// Draws made by the host, `[draws, B, C, H, W]` f32.
+    Draws,
+}
+
+/// Where a slot's content comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// Written before it is read; undefined at the start.
+    Scratch,
+    /// Zero at the start of each run, kept between rows.
+    State,
+    /// A parameter of the model, by the name and shape of [`crate::graph::Param`].
+    Weight { name: String, shape: Vec<usize>, pack: Pack },
+    /// Fixed data of the program, as 32-bit words.
+    Table(Arc<[u32]>),
+    /// Uploaded for each run.
+    Input(Input),
+}
+
+/// One buffer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slot {
+    pub name: String,
+    pub dtype: DType,
+    /// Elements.
+    pub len: usize,
+    pub source: Source,
+}
+
+impl Slot {
+    pub fn bytes(&self) -> u64 {
+        (self.len * self.dtype.size()) as u64
+    }
+}
+
+/// One kernel launch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Launch {
+    pub call: Call,
+    /// For each of the call's arguments the slot, if bound.
+    pub args: Vec<Option<SlotId>>,
+    /// The layer it computes: `down_blocks.1.resnets.0.conv1`.
+    pub layer: String,
+}
+
+/// The launches of one kind of row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Body {
+    pub name: &'static str,
+    pub launches: Vec<Launch>,
+}
+
+/// One row: which body runs, and at which time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowRef {
+    pub body: usize,
+    /// Index into the times table.
+    pub time: u32,
+}
+
+/// Everything a device does for one batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Program {
+    pub slots: Vec<Slot>,
+    /// Once a run: what depends on time and condition only.
+    pub prologue: Vec<Launch>,
+    pub bodies: Vec<Body>,
+    pub rows: Vec<RowRef>,
+    /// f32 `[B, C, H, W]`, read back once.
+    pub output: SlotId,
+    /// Elements of the output to read.
+    pub output_len: usize,
+    /// How far times, conditions, rows and draws go.
+    pub span: Span,
+    pub memory: Memory,
+}
+
+/// What the placement came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Slots of the loop's values.
+    pub activation_bytes: u64,
+    /// The most bytes of the loop's values alive at one launch: no placement needs less.
+    pub lower_bound_bytes: u64,
+    /// Slots of the prologue's values: the tables that the loop reads.
+    pub hoisted_bytes: u64,
+}
+
+impl Program {
+    /// The layer name of launches that are not the network's.
+    pub const SOLVER: &'static str = "solver";
+
+    /// Launches of one network evaluation with its update.
+    pub fn launches_per_step(&self) -> usize {
+        self.bodies.iter().map(|b| b.launches.len()).max().unwrap_or(0)
+    }
+
+    /// Floating-point operations of one step of the batch: an evaluation and its update.
+    pub fn flops_per_step(&self) -> u64 {
+        let flops = |b: &Body| b.launches.iter().map(|l| l.call.flops()).sum();
+        self.bodies.iter().map(flops).max().unwrap_or(0)
+    }
+
+    /// Bytes of packed parameters.
+    pub fn weight_bytes(&self) -> u64 {
+        let weights = self.slots.iter().filter(|s| matches!(s.source, Source::Weight { .. }));
+        weights.map(Slot::bytes).sum()
+    }
+}

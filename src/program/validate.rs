@@ -1,0 +1,224 @@
+//! What every backend may take for granted about a program.
+
+use super::{Launch, Program, Slot, Source};
+use crate::error::{Error, Result};
+use crate::ops::{Access, Arg, Call, row};
+use crate::tensor::DType;
+
+/// Names of the arguments that hold words; all others hold numbers.
+const WORDS: [&str; 3] = ["cond", "labels", "run"];
+
+impl Program {
+    /// Checks sizes, element types and the use of every slot, and every index that a table of the
+    /// program holds, so that no launch can reach outside a buffer. What a run hands in is checked
+    /// by its backend.
+    pub fn validate(&self) -> Result<()> {
+        for slot in &self.slots {
+            check_table(slot)?;
+        }
+        for launch in &self.prologue {
+            self.check_launch(launch, &[0])?;
+        }
+        for (number, body) in self.bodies.iter().enumerate() {
+            let rows = self.rows.iter().enumerate().filter(|(_, row)| row.body == number);
+            let rows: Vec<usize> = rows.map(|(i, _)| i).collect();
+            body.launches.iter().try_for_each(|launch| self.check_launch(launch, &rows))?;
+        }
+        if let Some(row) = self.rows.iter().find(|row| row.body >= self.bodies.len()) {
+            let expected = format!("a body below {}", self.bodies.len());
+            return Err(wrong("a row", expected, row.body.to_string()));
+        }
+        let times = self.span.times.max(1);
+        if let Some(row) = self.rows.iter().find(|row| row.time as usize >= times) {
+            return Err(wrong("a row", format!("a time below {times}"), row.time.to_string()));
+        }
+        if self.rows.len() > self.span.rows {
+            let found = self.rows.len().to_string();
+            return Err(wrong("rows", format!("at most {}", self.span.rows), found));
+        }
+        let output = self.slots.get(self.output.0);
+        match output {
+            Some(slot) if slot.dtype == DType::F32 && slot.len >= self.output_len => Ok(()),
+            _ => Err(wrong(
+                "the output",
+                format!("an f32 slot of at least {} elements", self.output_len),
+                output.map_or("none".into(), |slot| format!("{} of {}", slot.len, slot.dtype)),
+            )),
+        }
+    }
+
+    fn check_launch(&self, launch: &Launch, rows: &[usize]) -> Result<()> {
+        let args = launch.call.args();
+        let what = format!("{} ({})", launch.layer, launch.call.name());
+        if launch.args.len() != args.len() {
+            let found = launch.args.len().to_string();
+            return Err(wrong(&what, format!("{} arguments", args.len()), found));
+        }
+        for (i, (arg, bound)) in args.iter().zip(&launch.args).enumerate() {
+            let what = format!("{what}: argument '{}'", arg.name);
+            let Some(id) = bound else {
+                if arg.optional {
+                    continue;
+                }
+                return Err(wrong(&what, "a slot".into(), "none".into()));
+            };
+            let Some(slot) = self.slots.get(id.0) else {
+                let expected = format!("a slot below {}", self.slots.len());
+                return Err(wrong(&what, expected, id.0.to_string()));
+            };
+            check_slot(&what, arg, slot, launch.call.reach(i, &self.span))?;
+            let others = launch.args.iter().enumerate().filter(|(j, _)| *j != i);
+            if arg.access != Access::Read && others.into_iter().any(|(_, other)| other == bound) {
+                let expected = "a slot of its own, as it is written".to_string();
+                return Err(wrong(&what, expected, format!("'{}' bound twice", slot.name)));
+            }
+        }
+        self.check_contents(launch, rows, &what)
+    }
+
+    /// Indices that tables hold where the launch reads them, in these rows of the program.
+    fn check_contents(&self, launch: &Launch, rows: &[usize], what: &str) -> Result<()> {
+        let table = |arg: usize| {
+            let slot = launch.args[arg].map(|id| &self.slots[id.0].source);
+            match slot {
+                Some(Source::Table(words)) => &words[..],
+                _ => &[],
+            }
+        };
+        let below = |name: &str, found: Option<u32>, bound: u32| match found {
+            Some(found) if found >= bound => {
+                let what = format!("{what}: {name}");
+                Err(wrong(&what, format!("below {bound}"), found.to_string()))
+            }
+            _ => Ok(()),
+        };
+        let conditions = launch.call.args().iter().position(|arg| arg.name == "cond");
+        if let Some(arg) = conditions {
+            let bound = self.span.conditions as u32;
+            below("a condition", table(arg).iter().max().copied(), bound)?;
+        }
+        let read = |arg| {
+            let all = bytemuck::cast_slice::<u32, row::Row>(table(arg));
+            rows.iter().filter_map(|i| all.get(*i))
+        };
+        let rings = |arg| read(arg).map(|r| r.ring).max();
+        let draws = |arg| read(arg).map(|r| r.z0_index.max(r.z1_index)).max();
+        match launch.call {
+            Call::Embedding(p) => below("a label", table(1).iter().max().copied(), p.classes),
+            Call::Combine(p) => below("a ring position", rings(1), p.depth.max(1)),
+            Call::SolverStep(p) => {
+                below("a ring position", rings(2), p.depth.max(1))?;
+                let bound = self.span.draws.max(1) as u32;
+                below("a draw", launch.args[4].and(draws(2)), bound)
+            }
+            Call::Noise(_) => {
+                below("a draw", launch.args[2].and(draws(0)), self.span.draws.max(1) as u32)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_slot(what: &str, arg: &Arg, slot: &Slot, elements: usize) -> Result<()> {
+    if slot.len < elements {
+        let found = format!("{} in '{}'", slot.len, slot.name);
+        return Err(wrong(what, format!("at least {elements} elements"), found));
+    }
+    let words = WORDS.contains(&arg.name);
+    if words != (slot.dtype == DType::U32) {
+        let expected = if words { "u32 elements" } else { "f32 or f16 elements" };
+        let found = format!("{} in '{}'", slot.dtype, slot.name);
+        return Err(wrong(what, expected.into(), found));
+    }
+    let fixed = !matches!(slot.source, Source::Scratch | Source::State);
+    if fixed && arg.access != Access::Read {
+        let found = format!("'{}', whose content is fixed", slot.name);
+        return Err(wrong(what, "a slot that may be written".into(), found));
+    }
+    Ok(())
+}
+
+/// A table must fill its slot.
+fn check_table(slot: &Slot) -> Result<()> {
+    let Source::Table(words) = &slot.source else { return Ok(()) };
+    let expected = (slot.len * slot.dtype.size()).div_ceil(4);
+    if words.len() == expected {
+        return Ok(());
+    }
+    let what = format!("table '{}'", slot.name);
+    Err(wrong(&what, format!("{expected} words"), words.len().to_string()))
+}
+
+fn wrong(what: &str, expected: String, found: String) -> Error {
+    Error::invalid(
+        format!("program: {what}"),
+        expected,
+        found,
+        "this is an error in the planner; please report it",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::{Span, concat};
+    use crate::program::{Body, RowRef, SlotId};
+    use std::sync::Arc;
+
+    /// `y = [a | b]` for 2 vectors of 3 + 1 channels, a and b from tables.
+    fn program() -> Program {
+        let slot = |name: &str, len: usize, source| Slot {
+            name: name.into(),
+            dtype: DType::F32,
+            len,
+            source,
+        };
+        let table = |len: usize| Source::Table(Arc::from(vec![0; len]));
+        let args = [0, 1, 2].map(|i| Some(SlotId(i))).to_vec();
+        let call = Call::from(concat::Params { n: 2, ca: 3, cb: 1 });
+        let launches = vec![Launch { call, args, layer: "skip".into() }];
+        Program {
+            slots: vec![
+                slot("a", 6, table(6)),
+                slot("b", 2, table(2)),
+                slot("y", 8, Source::Scratch),
+            ],
+            prologue: Vec::new(),
+            bodies: vec![Body { name: "eval", launches }],
+            rows: vec![RowRef { body: 0, time: 0 }],
+            output: SlotId(2),
+            output_len: 8,
+            span: Span { times: 1, conditions: 1, rows: 1, draws: 0 },
+            memory: Default::default(),
+        }
+    }
+
+    #[test]
+    fn a_sound_program_passes() {
+        program().validate().unwrap();
+    }
+
+    #[test]
+    fn each_fault_is_named() {
+        type Fault = (fn(&mut Program), &'static str);
+        let faults: [Fault; 11] = [
+            (|p| p.slots[2].len = 7, "at least 8 elements"),
+            (|p| p.slots[0].len = 7, "7 words"),
+            (|p| p.slots[1].dtype = DType::U32, "f32 or f16 elements"),
+            (|p| p.bodies[0].launches[0].args[0] = Some(SlotId(2)), "bound twice"),
+            (|p| p.slots[2].source = Source::Table(Arc::from([0; 8])), "content is fixed"),
+            (|p| p.bodies[0].launches[0].args[1] = None, "found none"),
+            (|p| p.bodies[0].launches[0].args[1] = Some(SlotId(9)), "a slot below 3"),
+            (|p| p.rows[0].body = 1, "a body below 1"),
+            (|p| p.rows[0].time = 1, "a time below 1"),
+            (|p| p.rows.push(p.rows[0]), "at most 1"),
+            (|p| p.output_len = 9, "at least 9 elements"),
+        ];
+        for (break_it, expected) in faults {
+            let mut broken = program();
+            break_it(&mut broken);
+            let message = broken.validate().unwrap_err().to_string();
+            assert!(message.contains(expected), "'{message}' lacks '{expected}'");
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! What a person asks for, and what it comes to for a model.
+
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::noise::NoiseKind;
+use crate::solver::{self, SchedulerConfig, Trajectory};
+use std::ops::Range;
+use std::str::FromStr;
+
+/// Element type of activations and weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// f16 on a GPU that has it, else f32.
+    #[default]
+    Auto,
+    F32,
+    F16,
+    Bf16,
+}
+
+impl FromStr for Precision {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Precision::Auto),
+            "f32" => Ok(Precision::F32),
+            "f16" => Ok(Precision::F16),
+            "bf16" => Ok(Precision::Bf16),
+            _ => Err(Error::invalid(
+                "--precision",
+                "auto, f32, f16 or bf16",
+                format!("'{text}'"),
+                "choose one of these",
+            )),
+        }
+    }
+}
+
+/// Which classes to draw; sample i takes class i modulo the list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Classes {
+    /// All of a class-conditional model, none of another.
+    #[default]
+    Default,
+    /// All but the null class.
+    All,
+    List(Vec<u32>),
+}
+
+/// Part `index` (from 1) of `of` disjoint parts of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    pub index: usize,
+    pub of: usize,
+}
+
+/// A whole request. `None` takes the model's own setting.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    pub solver: Option<String>,
+    /// Network evaluations of one sample, for the solvers there are.
+    pub steps: Option<usize>,
+    /// Weight of classifier-free guidance; 1 is none.
+    pub guidance: Option<f64>,
+    /// Noise of DDIM, 0 (none) to 1 (as DDPM).
+    pub eta: Option<f64>,
+    /// Derive eps again from the clipped x0.
+    pub clipped_eps: Option<bool>,
+    pub classes: Classes,
+    /// Samples of the whole run.
+    pub count: usize,
+    /// Samples computed at once; min(count, 64) if `None`.
+    pub batch: Option<usize>,
+    pub seed: u64,
+    pub noise: NoiseKind,
+    pub precision: Precision,
+    pub fuse: bool,
+    pub hoist: bool,
+    pub shard: Shard,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Request {
+            solver: None,
+            steps: None,
+            guidance: None,
+            eta: None,
+            clipped_eps: None,
+            classes: Classes::Default,
+            count: 1,
+            batch: None,
+            seed: 0,
+            noise: NoiseKind::Native,
+            precision: Precision::Auto,
+            fuse: true,
+            hoist: true,
+            shard: Shard { index: 1, of: 1 },
+        }
+    }
+}
+
+impl Request {
+    /// Finds everything that is wrong with the request for this model, without a device.
+    ///
+    /// # Errors
+    /// A missing scheduler's configuration, an unknown solver, steps, classes, guidance or shards
+    /// that the model does not have.
+    pub fn check(&self, model: &Model) -> Result<()> {
+        let scheduler = model.scheduler()?;
+        let resolved = Resolved::new(model, &scheduler, self)?;
+        resolved.record(model, &scheduler, self).map(|_| ())
+    }
+}
+
+/// A request with every choice made and checked against the model.
+#[derive(Clone, Debug)]
+pub(super) struct Resolved {
+    pub solver: String,
+    pub steps: usize,
+    pub guidance: f64,
+    pub eta: f64,
+    pub clipped_eps: bool,
+    /// The classes that samples take in turn; empty for an unconditional model.
+    pub classes: Vec<u32>,
+    /// The null class, under guidance.
+    pub null_class: Option<u32>,
+    pub batch: usize,
+    /// Global sample indices of the shard.
+    pub indices: Range<usize>,
+}
+
+/// A list of all classes is not longer than this.
+const MOST_CLASSES: usize = 1 << 16;
+/// The most samples of one run by default.
+const DEFAULT_BATCH: usize = 64;
+/// Evaluations of a solver that may skip times, where neither user nor model says.
+const DEFAULT_STEPS: usize = 50;
+
+impl Resolved {
+    pub fn new(model: &Model, scheduler: &SchedulerConfig, request: &Request) -> Result<Resolved> {
+        let settings = &model.settings;
+        let solver = request.solver.clone().or(settings.solver.clone());
+        let solver = solver.unwrap_or_else(|| scheduler.class.solver().into());
+        if request.count > u32::MAX as usize {
+            return Err(Error::invalid(
+                "--count",
+                format!("at most {}: the noise generator counts samples in 32 bits", u32::MAX),
+                request.count.to_string(),
+                "draw the rest with another --seed",
+            ));
+        }
+        let guidance = guidance(model, request)?;
+        let indices = shard_indices(request.count, request.shard)?;
+        let batch = request.batch.unwrap_or(DEFAULT_BATCH.min(request.count));
+        if batch == 0 {
+            return Err(at_least_one("--batch"));
+        }
+        Ok(Resolved {
+            steps: request.steps.or(settings.steps).unwrap_or(match solver.as_str() {
+                // Ancestral sampling as published visits every time it was trained on.
+                "ddpm" => scheduler.num_train_timesteps,
+                _ => DEFAULT_STEPS,
+            }),
+            solver,
+            guidance,
+            eta: request.eta.unwrap_or(0.0),
+            clipped_eps: request.clipped_eps.or(settings.clipped_eps).unwrap_or(true),
+            classes: classes(model, &request.classes)?,
+            null_class: settings.null_class.filter(|_| guidance != 1.0).map(|c| c as u32),
+            batch: batch.min(indices.len().max(1)),
+            indices,
+        })
+    }
+
+    /// The trajectory. What the solver finds wrong is put down to where it was said.
+    pub fn record(
+        &self,
+        model: &Model,
+        scheduler: &SchedulerConfig,
+        request: &Request,
+    ) -> Result<Trajectory> {
+        let options = solver::Options {
+            solver: self.solver.clone(),
+            steps: self.steps,
+            eta: self.eta,
+            clipped_eps: self.clipped_eps,
+        };
+        let recorded = solver::record(scheduler, &options, model.learned_variance);
+        recorded.map_err(|error| match error {
+            Error::Invalid { what, expected, found, action } => {
+                let typed = match what.as_str() {
+                    "--steps" => request.steps.is_some() || model.settings.steps.is_none(),
+                    "--solver" => request.solver.is_some(),
+                    _ => true,
+                };
+                let what = if typed { what } else { from_settings(model, &what) };
+                Error::Invalid { what, expected, found, action }
+            }
+            other => other,
+        })
+    }
+
+    /// The class of sample `index`.
+    pub fn label(&self, index: usize) -> Option<u32> {
+        (!self.classes.is_empty()).then(|| self.classes[index % self.classes.len()])
+    }
+
+    /// The labels that condition indices stand for: those in use, then the null class.
+    pub fn labels(&self) -> Vec<u32> {
+        let mut labels = self.classes.clone();
+        labels.sort_unstable();
+        labels.dedup();
+        if let Some(null) = self.null_class
+            && !labels.contains(&null)
+        {
+            labels.push(null);
+        }
+        labels
+    }
+}
+
+fn at_least_one(flag: &str) -> Error {
+    Error::invalid(flag, "at least 1", "0", "ask for one or more")
+}
+
+/// A value that nobody typed: `--steps` as the key of the model's own settings.
+fn from_settings(model: &Model, flag: &str) -> String {
+    format!("unnoise.json of model '{}': {}", model.name, flag.trim_start_matches('-'))
+}
+
+fn guidance(model: &Model, request: &Request) -> Result<f64> {
+    let conditional = model.classes.is_some() && model.settings.null_class.is_some();
+    let guidance = match (request.guidance, model.settings.guidance) {
+        (Some(g), _) => g,
+        (None, Some(g)) if conditional => g,
+        _ => 1.0,
+    };
+    let flag = "--guidance".to_string();
+    let what = if request.guidance.is_some() { flag } else { from_settings(model, &flag) };
+    if !(guidance as f32).is_finite() || guidance < 0.0 {
+        return Err(Error::invalid(
+            what,
+            "a number from 0 to 3e38",
+            guidance.to_string(),
+            "use 1 for no guidance",
+        ));
+    }
+    if guidance != 1.0 && !conditional {
+        return Err(Error::invalid(
+            what,
+            format!("1: model '{}' has no null class to guide away from", model.name),
+            guidance.to_string(),
+            "leave the flag out, or name null_class in the model's unnoise.json",
+        ));
+    }
+    Ok(guidance)
+}
+
+fn classes(model: &Model, classes: &Classes) -> Result<Vec<u32>> {
+    let Some(all) = model.classes else {
+        return match classes {
+            Classes::Default => Ok(Vec::new()),
+            _ => Err(Error::invalid(
+                "--class",
+                format!("no classes: model '{}' is unconditional", model.name),
+                "a class",
+                "leave the flag out",
+            )),
+        };
+    };
+    match classes {
+        // A network that embeds the number itself knows no last class.
+        Classes::Default | Classes::All if all > MOST_CLASSES => Err(Error::invalid(
+            "--class",
+            format!("labels of model '{}', which has no table of classes", model.name),
+            "all",
+            "name the labels",
+        )),
+        Classes::Default | Classes::All => {
+            let null = model.settings.null_class;
+            Ok((0..all as u32).filter(|c| null != Some(*c as usize)).collect())
+        }
+        Classes::List(list) => match list.iter().find(|c| **c as usize >= all) {
+            Some(bad) => Err(Error::invalid(
+                "--class",
+                format!("labels from 0 to {} of model '{}'", all - 1, model.name),
+                bad.to_string(),
+                "choose a label in that range",
+            )),
+            None if list.is_empty() => Err(at_least_one("--class")),
+            None => Ok(list.clone()),
+        },
+    }
+}
+
+/// The samples of one shard: as equal as can be, in order.
+fn shard_indices(count: usize, shard: Shard) -> Result<Range<usize>> {
+    if count == 0 {
+        return Err(at_least_one("--count"));
+    }
+    if shard.of == 0 || shard.index == 0 || shard.index > shard.of {
+        return Err(Error::invalid(
+            "--shard",
+            "I/N with I from 1 to N",
+            format!("{}/{}", shard.index, shard.of),
+            "number the shards from 1",
+        ));
+    }
+    let bound = |i: usize| (count as u128 * i as u128 / shard.of as u128) as usize;
+    Ok(bound(shard.index - 1)..bound(shard.index))
+}

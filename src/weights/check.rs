@@ -1,0 +1,103 @@
+//! Compares the tensors of a checkpoint with what a graph needs, before any work is done.
+
+use super::{Tensor, Weights, file};
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use std::collections::BTreeSet;
+
+/// Names that a message lists before it only counts.
+const LISTED: usize = 5;
+
+impl Weights {
+    /// Checks that every parameter of `graph` is here with its shape, in a floating-point type
+    /// and with finite values, and that nothing else is.
+    pub fn check(&self, graph: &Graph) -> Result<()> {
+        let missing: Vec<&str> = graph
+            .params
+            .iter()
+            .map(|p| p.name.as_str())
+            .filter(|name| self.find(name).is_none())
+            .collect();
+        if !missing.is_empty() {
+            return Err(self.missing(&missing));
+        }
+        let mut used = BTreeSet::new();
+        for param in &graph.params {
+            if let Some((key, tensor)) = self.find(&param.name) {
+                self.fits(key, tensor, &param.shape)?;
+                used.insert(key);
+            }
+        }
+        let extra: Vec<&str> =
+            self.tensors.keys().map(String::as_str).filter(|key| !used.contains(key)).collect();
+        if !extra.is_empty() {
+            return Err(Error::invalid(
+                self.name.clone(),
+                "only the tensors that config.json asks for",
+                format!("{} more: {}", extra.len(), listed(&extra)),
+                MISMATCH,
+            ));
+        }
+        self.tensors.iter().try_for_each(|(key, tensor)| self.finite(key, tensor))
+    }
+
+    /// The error for parameters that are not here.
+    pub(super) fn missing(&self, names: &[&str]) -> Error {
+        Error::invalid(
+            self.name.clone(),
+            "every tensor that config.json asks for",
+            format!("{} missing: {}", names.len(), listed(names)),
+            MISMATCH,
+        )
+    }
+
+    /// Type and shape of one tensor.
+    pub(super) fn fits(&self, key: &str, tensor: &Tensor, shape: &[usize]) -> Result<()> {
+        if !file::is_float(tensor.dtype) {
+            return Err(Error::invalid(
+                format!("{}: {key}", self.files[tensor.file].name),
+                "F32, F16, BF16 or F64",
+                tensor.dtype.to_string(),
+                "convert the weights to one of these types; quantised weights are not covered",
+            ));
+        }
+        if squeezed(&tensor.shape) != squeezed(shape) {
+            return Err(Error::invalid(
+                format!("{}: {key}", self.files[tensor.file].name),
+                format!("shape {shape:?}"),
+                format!("{:?}", tensor.shape),
+                MISMATCH,
+            ));
+        }
+        Ok(())
+    }
+
+    /// The first value that is not a finite number is an error.
+    fn finite(&self, key: &str, tensor: &Tensor) -> Result<()> {
+        let mut values = file::to_f32(tensor.dtype, self.bytes(tensor)).enumerate();
+        match values.find(|(_, v)| !v.is_finite()) {
+            None => Ok(()),
+            Some((i, value)) => Err(Error::invalid(
+                format!("{}: {key}", self.files[tensor.file].name),
+                "finite values",
+                format!("{value} at index {i}"),
+                "fetch the weights again; if they are your own, the training diverged",
+            )),
+        }
+    }
+}
+
+const MISMATCH: &str = "config.json and weights do not belong together: use those of one model";
+
+/// A matrix `[out, in]` and a 1x1 convolution `[out, in, 1, 1]` hold the same numbers.
+fn squeezed(shape: &[usize]) -> &[usize] {
+    match shape {
+        [_, _, 1, 1] => &shape[..2],
+        _ => shape,
+    }
+}
+
+fn listed(names: &[&str]) -> String {
+    let shown = names[..names.len().min(LISTED)].join(", ");
+    if names.len() > LISTED { format!("{shown}, ...") } else { shown }
+}

@@ -1,0 +1,103 @@
+//! Weights: safetensors files, mapped and checked against a graph, packed for the kernels.
+//!
+//! Nothing is converted when a file is opened: a parameter is read, converted and packed when a
+//! backend asks for it ([`crate::backend::WeightSource`]).
+
+mod check;
+mod file;
+mod header;
+mod names;
+mod pack;
+
+pub use pack::packed;
+
+use crate::backend::WeightSource;
+use crate::error::{Error, Result};
+use crate::program::Pack;
+use crate::tensor::DType;
+use file::{File, Tensor};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The tensors of one model, from one file or several shards.
+pub struct Weights {
+    /// How messages name it.
+    name: String,
+    files: Vec<File>,
+    tensors: BTreeMap<String, Tensor>,
+}
+
+impl std::fmt::Debug for Weights {
+    /// Names and counts: the values are megabytes.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Weights({}, {} tensors)", self.name, self.tensors.len())
+    }
+}
+
+impl Weights {
+    /// Opens a `.safetensors` file, or the `.index.json` that lists the shards of one model.
+    ///
+    /// Fails if a file is absent, cut short, or not in the format.
+    pub fn open(path: &Path) -> Result<Weights> {
+        if path.extension().is_some_and(|e| e == "json") {
+            return file::open_shards(path);
+        }
+        Self::of(path.display().to_string(), vec![File::map(path)?])
+    }
+
+    /// Weights that are part of the program; `name` is what messages call them.
+    pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Weights> {
+        Self::of(format!("the weights of {name}"), vec![File::embedded(name, bytes)])
+    }
+
+    fn of(name: String, files: Vec<File>) -> Result<Weights> {
+        let mut tensors = BTreeMap::new();
+        for (i, file) in files.iter().enumerate() {
+            for (key, tensor) in file.tensors(i)? {
+                if tensors.insert(key.clone(), tensor).is_some() {
+                    return Err(Error::invalid(
+                        format!("{}: {key}", file.name),
+                        "a key that no other shard has",
+                        "a second tensor of this name",
+                        "fetch the shards again",
+                    ));
+                }
+            }
+        }
+        Ok(Weights { name, files, tensors })
+    }
+
+    /// The names of all tensors with their shapes.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.tensors.iter().map(|(name, t)| (name.as_str(), t.shape.as_slice()))
+    }
+
+    /// The bytes of every file, in the order of their names.
+    pub fn files(&self) -> impl Iterator<Item = &[u8]> {
+        self.files.iter().map(File::all)
+    }
+
+    /// The tensor that parameter `name` is stored as, under its name or an older one.
+    fn find(&self, name: &str) -> Option<(&str, &Tensor)> {
+        names::candidates(name).find_map(|key| {
+            self.tensors.get_key_value(&key).map(|(key, tensor)| (key.as_str(), tensor))
+        })
+    }
+
+    /// The values of parameter `name` in f32, in the checkpoint's order.
+    pub fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let Some((key, tensor)) = self.find(name) else { return Err(self.missing(&[name])) };
+        self.fits(key, tensor, shape)?;
+        Ok(file::to_f32(tensor.dtype, self.bytes(tensor)).collect())
+    }
+
+    fn bytes(&self, tensor: &Tensor) -> &[u8] {
+        self.files[tensor.file].data(tensor)
+    }
+}
+
+impl WeightSource for Weights {
+    fn packed(&self, name: &str, shape: &[usize], pack: Pack, dtype: DType) -> Result<Vec<u8>> {
+        pack::packed(name, &self.values(name, shape)?, shape, pack, dtype)
+    }
+}

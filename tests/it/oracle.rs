@@ -1,0 +1,317 @@
+//! Every op once more, as its equation reads: plain loops, f64 throughout, nothing shared with the
+//! library's arithmetic.
+
+use unnoise::ops::row::{self, Row};
+use unnoise::ops::{self, Call, Case, CaseArg, Cursor, RowMap};
+use unnoise::tensor::DType;
+
+/// The buffers of a case; absent ones are empty.
+pub struct Memory {
+    pub numbers: Vec<Vec<f64>>,
+    pub words: Vec<Vec<u32>>,
+    /// The rows of a trajectory are f32 bits and words mixed: kept as they are.
+    rows: Vec<Row>,
+    cursor: Cursor,
+}
+
+impl Memory {
+    /// The case's content, rounded to f16 where it would be stored so.
+    fn new(case: &Case, storage: DType) -> Memory {
+        let round = |v: &f32| match storage {
+            DType::F16 => half::f16::from_f32(*v).to_f64(),
+            _ => f64::from(*v),
+        };
+        let mut memory = Memory {
+            numbers: vec![Vec::new(); case.args.len()],
+            words: vec![Vec::new(); case.args.len()],
+            rows: Vec::new(),
+            cursor: case.cursor,
+        };
+        for (i, arg) in case.args.iter().enumerate() {
+            match arg {
+                CaseArg::Absent => {}
+                CaseArg::Data(v) => memory.numbers[i] = v.iter().map(round).collect(),
+                CaseArg::F32(v) => {
+                    memory.numbers[i] = v.iter().map(|v| f64::from(*v)).collect();
+                    if takes_rows(case, i) {
+                        let size = v.len() / row::WORDS;
+                        memory.rows = v
+                            .chunks_exact(row::WORDS)
+                            .map(|w| bytemuck::pod_read_unaligned(bytemuck::cast_slice(w)))
+                            .collect();
+                        assert_eq!(memory.rows.len(), size);
+                    }
+                }
+                CaseArg::U32(v) => memory.words[i] = v.clone(),
+                CaseArg::Output | CaseArg::OutputF32 => {
+                    memory.numbers[i] = vec![f64::NAN; case.call.elements(i)];
+                }
+            }
+        }
+        memory
+    }
+
+    fn has(&self, arg: usize) -> bool {
+        !self.numbers[arg].is_empty()
+    }
+
+    /// An addend that may be absent.
+    fn or_zero(&self, arg: usize, i: usize) -> f64 {
+        if self.has(arg) { self.numbers[arg][i] } else { 0.0 }
+    }
+
+    fn row(&self, map: &RowMap, cond: usize, n: usize) -> usize {
+        let condition = if map.cond == 0 { 0 } else { self.words[cond][n] };
+        (map.time * self.cursor.time + map.cond * condition) as usize
+            + n / map.div as usize % map.modulo as usize
+    }
+
+    /// The row of the trajectory.
+    fn step(&self) -> Row {
+        self.rows[self.cursor.row as usize]
+    }
+}
+
+fn takes_rows(case: &Case, arg: usize) -> bool {
+    let solver = ["model_input", "predict", "noise", "combine", "solver_step"];
+    case.call.args()[arg].name == "table" && solver.contains(&case.call.name())
+}
+
+/// What the case's buffers hold after the op.
+pub fn run(case: &Case, storage: DType) -> Vec<Vec<f64>> {
+    let mut m = Memory::new(case, storage);
+    match &case.call {
+        Call::Activation(p) => activation(p, &mut m),
+        Call::Add(p) => add(p, &mut m),
+        Call::Attention(p) => attention(p, &mut m),
+        Call::Combine(p) => solver::combine(p, &mut m),
+        Call::Concat(p) => concat(p, &mut m),
+        Call::Conv2d(p) => conv2d(p, &mut m),
+        Call::Embedding(p) => embedding(p, &mut m),
+        Call::GroupNorm(p) => group_norm(p, &mut m),
+        Call::Guidance(p) => solver::guidance(p, &mut m),
+        Call::Linear(p) => linear(p, &mut m),
+        Call::ModelInput(p) => model_input(p, &mut m),
+        Call::Noise(p) => solver::noise(p, &mut m),
+        Call::Predict(p) => solver::predict(p, &mut m),
+        Call::Resample(p) => resample(p, &mut m),
+        Call::ScaleShift(p) => scale_shift(p, &mut m),
+        Call::SolverStep(p) => solver::solver_step(p, &mut m),
+        Call::TimeEmbedding(p) => time_embedding(p, &mut m),
+    }
+    m.numbers
+}
+
+fn act(act: u32, x: f64) -> f64 {
+    match act {
+        0 => x,
+        1 => x / (1.0 + (-x).exp()),
+        2 => 0.5 * x * libm::erfc(-x / std::f64::consts::SQRT_2),
+        3 => x.max(0.0),
+        4 => x * x.exp().ln_1p().tanh(),
+        other => panic!("activation {other}"),
+    }
+}
+
+fn activation(p: &ops::activation::Params, m: &mut Memory) {
+    let c = p.c as usize;
+    for n in 0..p.n as usize {
+        let row = m.row(&p.map, 1, n);
+        for k in 0..c {
+            m.numbers[2][n * c + k] = act(p.act, m.numbers[0][row * c + k]);
+        }
+    }
+}
+
+fn add(p: &ops::add::Params, m: &mut Memory) {
+    let (hw, c) = (p.hw as usize, p.c as usize);
+    for i in 0..p.n as usize * hw {
+        let (n, pixel) = (i / hw, i % hw);
+        let a = m.row(&p.a_map, 2, n) * hw + pixel;
+        let b = m.row(&p.b_map, 2, n);
+        let b = if p.broadcast == 1 { b } else { b * hw + pixel };
+        for k in 0..c {
+            let sum = m.numbers[0][a * c + k] + m.numbers[1][b * c + k];
+            m.numbers[3][i * c + k] = sum * f64::from(p.scale);
+        }
+    }
+}
+
+fn attention(p: &ops::attention::Params, m: &mut Memory) {
+    let (tq, tk, d) = (p.tq as usize, p.tk as usize, p.d as usize);
+    for n in 0..p.n as usize {
+        for h in 0..p.heads as usize {
+            for t in 0..tq {
+                let q = (n * tq + t) * p.q_stride as usize + h * d;
+                let key = |s: usize| (n * tk + s) * p.k_stride as usize + h * d;
+                let score = |s: usize| -> f64 {
+                    let dot = (0..d).map(|i| m.numbers[0][q + i] * m.numbers[1][key(s) + i]);
+                    dot.sum::<f64>() * f64::from(p.scale)
+                };
+                let scores: Vec<f64> = (0..tk).map(score).collect();
+                let max = scores.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b));
+                let weights: Vec<f64> = scores.iter().map(|s| (s - max).exp()).collect();
+                let total: f64 = weights.iter().sum();
+                for i in 0..d {
+                    let value =
+                        |s: usize| m.numbers[2][(n * tk + s) * p.v_stride as usize + h * d + i];
+                    let sum: f64 = (0..tk).map(|s| weights[s] * value(s)).sum();
+                    m.numbers[3][((n * tq + t) * p.heads as usize + h) * d + i] = sum / total;
+                }
+            }
+        }
+    }
+}
+
+fn concat(p: &ops::concat::Params, m: &mut Memory) {
+    let (ca, cb) = (p.ca as usize, p.cb as usize);
+    for i in 0..p.n as usize {
+        for k in 0..ca + cb {
+            m.numbers[2][i * (ca + cb) + k] =
+                if k < ca { m.numbers[0][i * ca + k] } else { m.numbers[1][i * cb + k - ca] };
+        }
+    }
+}
+
+fn conv2d(p: &ops::conv2d::Params, m: &mut Memory) {
+    let (cin, cout, k) = (p.cin as usize, p.cout as usize, p.k as usize);
+    let padded = cout.next_multiple_of(4);
+    for n in 0..p.n as usize {
+        for oy in 0..p.ho as usize {
+            for ox in 0..p.wo as usize {
+                let pixel = (n * p.ho as usize + oy) * p.wo as usize + ox;
+                for o in 0..cout {
+                    let mut sum = 0.0;
+                    for (ky, kx) in (0..k).flat_map(|ky| (0..k).map(move |kx| (ky, kx))) {
+                        let y = (oy * p.stride as usize + ky) as isize - p.pad as isize;
+                        let x = (ox * p.stride as usize + kx) as isize - p.pad as isize;
+                        let inside = |v: isize, end: u32| v >= 0 && v < end as isize;
+                        if !inside(y, p.h) || !inside(x, p.w) {
+                            continue;
+                        }
+                        let at = (n * p.h as usize + y as usize) * p.w as usize + x as usize;
+                        for i in 0..cin {
+                            let w = m.numbers[1][((ky * k + kx) * cin + i) * padded + o];
+                            sum += m.numbers[0][at * cin + i] * w;
+                        }
+                    }
+                    sum += m.or_zero(2, o);
+                    if m.has(3) {
+                        sum += m.numbers[3][m.row(&p.map, 5, n) * cout + o];
+                    }
+                    sum += m.or_zero(4, pixel * cout + o);
+                    m.numbers[6][pixel * cout + o] = act(p.act, sum * f64::from(p.scale));
+                }
+            }
+        }
+    }
+}
+
+fn embedding(p: &ops::embedding::Params, m: &mut Memory) {
+    let c = p.c as usize;
+    for n in 0..p.n as usize {
+        let label = m.words[1][m.row(&p.map, 2, n)] as usize;
+        for k in 0..c {
+            m.numbers[3][n * c + k] = m.numbers[0][label * c + k];
+        }
+    }
+}
+
+fn group_norm(p: &ops::group_norm::Params, m: &mut Memory) {
+    let (hw, c) = (p.hw as usize, p.c as usize);
+    let size = c / p.groups as usize;
+    for n in 0..p.n as usize {
+        for g in 0..p.groups as usize {
+            let places: Vec<usize> = (0..hw)
+                .flat_map(|i| (0..size).map(move |k| (n * hw + i) * c + g * size + k))
+                .collect();
+            let count = places.len() as f64;
+            let mean = places.iter().map(|i| m.numbers[0][*i]).sum::<f64>() / count;
+            let square = |i: &usize| (m.numbers[0][*i] - mean).powi(2);
+            let variance = places.iter().map(square).sum::<f64>() / count;
+            for i in places {
+                let k = i % c;
+                let h = (m.numbers[0][i] - mean) / (variance + f64::from(p.eps)).sqrt();
+                let mut h = h * m.numbers[1][k] + m.numbers[2][k];
+                if m.has(3) {
+                    let row = m.row(&p.map, 4, n) * 2 * c;
+                    h = h * (1.0 + m.numbers[3][row + k]) + m.numbers[3][row + c + k];
+                }
+                m.numbers[5][i] = act(p.act, h);
+            }
+        }
+    }
+}
+
+fn linear(p: &ops::linear::Params, m: &mut Memory) {
+    let (k, n) = (p.k as usize, p.n as usize);
+    let padded = n.next_multiple_of(4);
+    for i in 0..p.m as usize {
+        let row = m.row(&p.map, 4, i);
+        for j in 0..n {
+            let dot = (0..k).map(|l| m.numbers[0][row * k + l] * m.numbers[1][l * padded + j]);
+            let sum = dot.sum::<f64>() + m.or_zero(2, j) + m.or_zero(3, i * n + j);
+            m.numbers[5][i * n + j] = act(p.act, sum * f64::from(p.scale));
+        }
+    }
+}
+
+fn model_input(p: &ops::model_input::Params, m: &mut Memory) {
+    let (c, hw) = (p.c as usize, p.hw as usize);
+    let factor = f64::from(p.scale) * f64::from(m.step().c_in);
+    for n in 0..p.n as usize {
+        for (k, i) in (0..c).flat_map(|k| (0..hw).map(move |i| (k, i))) {
+            let x = m.numbers[0][((n % p.b as usize) * c + k) * hw + i];
+            m.numbers[2][(n * hw + i) * c + k] = factor * x + f64::from(p.offset);
+        }
+    }
+}
+
+fn resample(p: &ops::resample::Params, m: &mut Memory) {
+    let (h, w, c) = (p.h as usize, p.w as usize, p.c as usize);
+    let up = p.mode == ops::resample::Mode::Up as u32;
+    let (ho, wo) = if up { (2 * h, 2 * w) } else { (h / 2, w / 2) };
+    for n in 0..p.n as usize {
+        for (y, x) in (0..ho).flat_map(|y| (0..wo).map(move |x| (y, x))) {
+            for k in 0..c {
+                let at = |y: usize, x: usize| m.numbers[0][((n * h + y) * w + x) * c + k];
+                let corners = [(0, 0), (0, 1), (1, 0), (1, 1)];
+                let mean =
+                    || corners.iter().map(|(v, u)| at(2 * y + v, 2 * x + u)).sum::<f64>() / 4.0;
+                let value = if up { at(y / 2, x / 2) } else { mean() };
+                m.numbers[1][((n * ho + y) * wo + x) * c + k] = value;
+            }
+        }
+    }
+}
+
+fn scale_shift(p: &ops::scale_shift::Params, m: &mut Memory) {
+    let (hw, c) = (p.hw as usize, p.c as usize);
+    for i in 0..p.n as usize * hw {
+        let row = m.row(&p.map, 2, i / hw) * 2 * c;
+        for k in 0..c {
+            let (scale, shift) = (m.numbers[1][row + k], m.numbers[1][row + c + k]);
+            m.numbers[3][i * c + k] = m.numbers[0][i * c + k] * (1.0 + scale) + shift;
+        }
+    }
+}
+
+fn time_embedding(p: &ops::time_embedding::Params, m: &mut Memory) {
+    let (dim, half) = (p.dim as usize, p.dim as usize / 2);
+    for n in 0..p.n as usize {
+        let t = m.numbers[0][m.row(&p.map, 2, n)];
+        for k in 0..dim {
+            let waves = if k < half { p.flip } else { 1 - p.flip };
+            m.numbers[3][n * dim + k] = if k == 2 * half {
+                0.0
+            } else {
+                // The op defines the angle as the f32 product.
+                let angle = f64::from(t as f32 * m.numbers[1][k % half] as f32);
+                if waves == 1 { angle.cos() } else { angle.sin() }
+            };
+        }
+    }
+}
+
+#[path = "oracle_solver.rs"]
+mod solver;

@@ -1,0 +1,202 @@
+//! Every adversarial case of every op on the wgpu device, in f32 and f16, against the oracle; and
+//! how a program runs there.
+
+use super::case_program::NoWeights;
+use super::{case_program, device, oracle};
+use std::sync::atomic::{AtomicBool, Ordering};
+use unnoise::backend::wgpu::{Adapters, Wgpu};
+use unnoise::backend::{Backend, Observer, RunInputs, RunStats};
+use unnoise::error::Error;
+use unnoise::ops::{self, Case, RowMap, Span, add};
+use unnoise::program::{Body, Input, Launch, Pack, Program, RowRef, Slot, SlotId, Source};
+use unnoise::tensor::DType;
+
+/// What differs in one case.
+fn differences(device: &Wgpu, case: &Case, storage: DType) -> Vec<String> {
+    let expected = oracle::run(case, storage);
+    let compared = case_program::case_programs(case, storage);
+    let check = compared.into_iter().filter_map(|compared| {
+        let arg = compared.arg;
+        match case_program::run(device, &compared) {
+            Ok(found) => case_program::compare(case, arg, storage, &found, &expected[arg]).err(),
+            Err(error) => Some(format!("{} ({storage}): {error}", case.name)),
+        }
+    });
+    check.collect()
+}
+
+/// Runs the cases of one op; fails with everything that differs.
+fn check(op: &str) {
+    let Some(device) = device::wgpu() else { return };
+    let mut failures = Vec::new();
+    for case in ops::all_cases().iter().filter(|case| case.call.name() == op) {
+        for storage in [DType::F32, DType::F16] {
+            if device.supports(storage) {
+                failures.extend(differences(device, case, storage));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+macro_rules! ops {
+    ($($op:ident)+) => {
+        $(#[test] fn $op() { check(stringify!($op)); })+
+
+        #[test]
+        fn every_op_is_here() {
+            let mut here = [$(stringify!($op)),+];
+            let mut all = ops::NAMES.to_vec();
+            here.sort_unstable();
+            all.sort_unstable();
+            assert_eq!(here.as_slice(), all);
+        }
+    };
+}
+
+ops! {
+    activation add attention combine concat conv2d embedding group_norm guidance linear
+    model_input noise predict resample scale_shift solver_step time_embedding
+}
+
+/// A program that adds one to a state of `len` elements in each of `rows` rows. The two slots of
+/// the state take turns; an even number of rows ends in the output.
+fn counter(len: usize, rows: usize) -> Program {
+    let slot = |name: &str, source| Slot { name: name.into(), dtype: DType::F32, len, source };
+    let ones = vec![1.0_f32.to_bits(); len];
+    let params = add::Params {
+        a_map: RowMap::IDENTITY,
+        b_map: RowMap::IDENTITY,
+        n: 1,
+        hw: 1,
+        c: len as u32,
+        broadcast: 0,
+        scale: 1.0,
+    };
+    let body = |name, from, to| Body {
+        name,
+        launches: vec![Launch {
+            call: params.into(),
+            args: vec![Some(SlotId(from)), Some(SlotId(2)), None, Some(SlotId(to))],
+            layer: name.to_string(),
+        }],
+    };
+    Program {
+        slots: vec![
+            slot("even", Source::State),
+            slot("odd", Source::Scratch),
+            slot("ones", Source::Table(ones.into())),
+        ],
+        prologue: Vec::new(),
+        bodies: vec![body("to odd", 0, 1), body("to even", 1, 0)],
+        rows: (0..rows).map(|row| RowRef { body: row % 2, time: 0 }).collect(),
+        output: SlotId(0),
+        output_len: len,
+        span: Span { times: 1, conditions: 1, rows, draws: 0 },
+        memory: Default::default(),
+    }
+}
+
+/// Runs a program; gives its samples, what it did and the rows it reported.
+fn run(device: &Wgpu, program: &Program, times: usize) -> Vec<(Vec<f32>, RunStats, Vec<usize>)> {
+    let mut session = device.prepare(program, &NoWeights).unwrap();
+    let run = |_| {
+        let stop = AtomicBool::new(false);
+        let mut rows = Vec::new();
+        let mut observer = Observer { stop: &stop, rows_done: &mut |n| rows.push(n) };
+        let mut out = vec![f32::NAN; program.output_len];
+        let stats = session.run(&RunInputs::default(), &mut observer, &mut out).unwrap();
+        (out, stats, rows)
+    };
+    (0..times).map(run).collect()
+}
+
+#[test]
+fn a_trajectory_is_many_launches_and_one_readback() {
+    let Some(device) = device::wgpu() else { return };
+    for (out, stats, rows) in run(device, &counter(1000, 50), 3) {
+        assert_eq!(out, vec![50.0; 1000], "state starts at zero in each run");
+        assert_eq!((stats.launches, stats.readbacks), (50, 1));
+        assert!(rows.is_sorted() && rows.last() == Some(&50), "{rows:?}");
+    }
+}
+
+#[test]
+fn long_work_is_submitted_in_chunks_and_the_first_is_small() {
+    let Some(device) = device::wgpu() else { return };
+    let mut runs = run(device, &counter(1 << 20, 400), 1);
+    let (out, stats, rows) = runs.remove(0);
+    assert!(out.iter().all(|v| *v == 400.0));
+    assert!(stats.submits > 2, "{stats:?}");
+    assert_eq!(rows.first(), Some(&1), "the first row goes out at once");
+    assert_eq!(rows.last(), Some(&400));
+}
+
+#[test]
+fn a_stop_ends_a_run_between_chunks_and_the_session_stays_usable() {
+    let Some(device) = device::wgpu() else { return };
+    let program = counter(1 << 20, 400);
+    let mut session = device.prepare(&program, &NoWeights).unwrap();
+    let stop = AtomicBool::new(false);
+    let mut out = vec![0.0; program.output_len];
+    let mut seen = 0;
+    let mut note = |rows| {
+        seen = rows;
+        stop.store(true, Ordering::Relaxed);
+    };
+    let mut observer = Observer { stop: &stop, rows_done: &mut note };
+    let stopped = session.run(&RunInputs::default(), &mut observer, &mut out);
+    assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
+    assert!(seen < 400, "stopped after {seen} rows");
+    let stop = AtomicBool::new(false);
+    let mut observer = Observer { stop: &stop, rows_done: &mut |_| {} };
+    session.run(&RunInputs::default(), &mut observer, &mut out).unwrap();
+    assert!(out.iter().all(|v| *v == 400.0));
+}
+
+#[test]
+fn a_slot_larger_than_the_adapter_allows_is_refused_before_anything_is_allocated() {
+    let Some(device) = device::wgpu() else { return };
+    let most = device.adapter().max_binding_bytes.min(device.adapter().max_buffer_bytes);
+    let (len, shape) = (most as usize / 4 + 4, vec![most as usize / 4 + 4]);
+    let weight = Source::Weight { name: "conv_in.weight".into(), shape, pack: Pack::Flat };
+    for (source, batch) in [(Source::Scratch, true), (weight, false)] {
+        let mut program = counter(16, 2);
+        let name = "conv_in".to_string();
+        program.slots.push(Slot { name, dtype: DType::F32, len, source });
+        let error = device.prepare(&program, &NoWeights).err().unwrap();
+        assert_eq!(error.exit_code(), 2);
+        let message = error.to_string();
+        for part in ["conv_in", &most.to_string(), "another --device"] {
+            assert!(message.contains(part), "{message}");
+        }
+        assert_eq!(message.contains("--batch"), batch, "{message}");
+        assert_eq!(message.matches(&(4 * len).to_string()).count(), 1, "{message}");
+    }
+}
+
+#[test]
+fn inputs_of_the_wrong_size_are_refused() {
+    let Some(device) = device::wgpu() else { return };
+    let mut program = counter(16, 2);
+    program.slots.push(Slot {
+        name: "run".to_string(),
+        dtype: DType::U32,
+        len: 6,
+        source: Source::Input(Input::Run),
+    });
+    let mut session = device.prepare(&program, &NoWeights).unwrap();
+    let stop = AtomicBool::new(false);
+    let mut observer = Observer { stop: &stop, rows_done: &mut |_| {} };
+    let inputs = RunInputs { run: vec![0; 4], ..Default::default() };
+    let error = session.run(&inputs, &mut observer, &mut [0.0; 16]).unwrap_err();
+    assert!(error.to_string().contains("6 words"), "{error}");
+}
+
+#[test]
+fn an_adapter_that_is_not_there_is_an_error_that_lists_those_that_are() {
+    let Some(device) = device::wgpu() else { return };
+    let error = Wgpu::open(&Adapters::find(), Some(99)).err().unwrap();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains(&device.adapter().words()), "{error}");
+}

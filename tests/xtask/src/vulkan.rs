@@ -1,0 +1,110 @@
+//! A Vulkan driver on Linux: found, installed, or asked for in words. Windows and macOS bring a GPU
+//! API of their own.
+
+use crate::run;
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const PACKAGES: [&str; 2] = ["mesa-vulkan-drivers", "libvulkan1"];
+const LOADER: &str = "libvulkan.so.1";
+
+/// Makes sure that the loader and some driver are there.
+pub fn ensure_driver() -> Result<(), String> {
+    if !cfg!(target_os = "linux") || (has_driver() && has_loader()) {
+        return Ok(());
+    }
+    install()?;
+    match has_driver() && has_loader() {
+        true => Ok(()),
+        false => Err(format!(
+            "{} are installed, but the Vulkan loader would find no driver; VK_DRIVER_FILES and \
+             VK_ICD_FILENAMES, where they are set, must name one",
+            PACKAGES.join(" ")
+        )),
+    }
+}
+
+/// Installs a software driver where that is allowed without asking, or says how.
+pub fn install() -> Result<(), String> {
+    let packages = PACKAGES.join(" ");
+    if !cfg!(target_os = "linux") || !starts("apt-get", &["--version"]) {
+        return Err(format!(
+            "no Vulkan driver: install one with the package manager of this system (on Debian \
+             {packages}; on Fedora mesa-vulkan-drivers vulkan-loader; on Arch vulkan-swrast \
+             vulkan-icd-loader), then run this again"
+        ));
+    }
+    let prefix: &[&str] = match (is_root(), starts("sudo", &["-n", "true"])) {
+        (true, _) => &[],
+        (_, true) => &["sudo", "-n"],
+        _ => {
+            return Err(format!(
+                "no Vulkan driver, and no right to install one: run\n    sudo apt-get update && \
+                 sudo apt-get install -y {packages}\nand then this again"
+            ));
+        }
+    };
+    let apt = |words: &[&str]| {
+        let mut line = prefix.to_vec();
+        line.extend(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+        line.extend(words);
+        run(Command::new(line[0]).args(&line[1..]))
+    };
+    apt(&["update"])?;
+    apt(&["install", "-y", "--no-install-recommends", PACKAGES[0], PACKAGES[1]])
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+/// Whether a command runs and succeeds, unseen.
+fn starts(program: &str, args: &[&str]) -> bool {
+    let (out, err) = (Stdio::null(), Stdio::null());
+    let status = Command::new(program).args(args).stdout(out).stderr(err).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// Whether a driver manifest is where the loader looks for one.
+fn has_driver() -> bool {
+    for variable in ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"] {
+        if let Some(files) = env::var_os(variable).filter(|files| !files.is_empty()) {
+            return env::split_paths(&files).any(|path| path.is_file() || has_manifest(&path));
+        }
+    }
+    manifest_folders().iter().any(|folder| has_manifest(folder))
+}
+
+fn has_manifest(folder: &Path) -> bool {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).any(|path| path.extension() == Some(OsStr::new("json")))
+}
+
+/// In the order of the loader: the user's folders, then the system's.
+fn manifest_folders() -> Vec<PathBuf> {
+    let mut bases = Vec::new();
+    if let Some(home) = env::var_os("HOME").map(PathBuf::from) {
+        bases.extend([home.join(".config"), home.join(".local/share")]);
+    }
+    for variable in ["XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CONFIG_DIRS", "XDG_DATA_DIRS"] {
+        bases.extend(env::var_os(variable).iter().flat_map(env::split_paths));
+    }
+    let system = ["/etc", "/usr/local/etc", "/usr/local/share", "/usr/share"];
+    bases.extend(system.iter().map(PathBuf::from));
+    bases.push("/run/opengl-driver/share".into());
+    bases.iter().map(|base| base.join("vulkan/icd.d")).collect()
+}
+
+/// Whether the dynamic linker knows the loader.
+fn has_loader() -> bool {
+    let cached = ["ldconfig", "/sbin/ldconfig"].iter().any(|ldconfig| {
+        let output = Command::new(ldconfig).arg("-p").output();
+        output.is_ok_and(|o| String::from_utf8_lossy(&o.stdout).contains(LOADER))
+    });
+    let path = env::var_os("LD_LIBRARY_PATH");
+    cached || path.iter().flat_map(env::split_paths).any(|folder| folder.join(LOADER).is_file())
+}

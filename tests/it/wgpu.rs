@@ -1,63 +1,14 @@
-//! Every adversarial case of every op on the wgpu device, in f32 and f16, against the oracle; and
-//! how a program runs there.
+//! How a program runs on the wgpu device: chunks, stops, limits. Its ops are in ops.rs.
 
 use super::case_program::NoWeights;
-use super::{case_program, device, oracle};
+use super::device;
 use std::sync::atomic::{AtomicBool, Ordering};
 use unnoise::backend::wgpu::{Adapters, Wgpu};
 use unnoise::backend::{Backend, Observer, RunInputs, RunStats};
 use unnoise::error::Error;
-use unnoise::ops::{self, Case, RowMap, Span, add};
+use unnoise::ops::{RowMap, Span, add};
 use unnoise::program::{Body, Input, Launch, Pack, Program, RowRef, Slot, SlotId, Source};
 use unnoise::tensor::DType;
-
-/// What differs in one case.
-fn differences(device: &Wgpu, case: &Case, storage: DType) -> Vec<String> {
-    let expected = oracle::run(case, storage);
-    let compared = case_program::case_programs(case, storage);
-    let check = compared.into_iter().filter_map(|compared| {
-        let arg = compared.arg;
-        match case_program::run(device, &compared) {
-            Ok(found) => case_program::compare(case, arg, storage, &found, &expected[arg]).err(),
-            Err(error) => Some(format!("{} ({storage}): {error}", case.name)),
-        }
-    });
-    check.collect()
-}
-
-/// Runs the cases of one op; fails with everything that differs.
-fn check(op: &str) {
-    let Some(device) = device::wgpu() else { return };
-    let mut failures = Vec::new();
-    for case in ops::all_cases().iter().filter(|case| case.call.name() == op) {
-        for storage in [DType::F32, DType::F16] {
-            if device.supports(storage) {
-                failures.extend(differences(device, case, storage));
-            }
-        }
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
-}
-
-macro_rules! ops {
-    ($($op:ident)+) => {
-        $(#[test] fn $op() { check(stringify!($op)); })+
-
-        #[test]
-        fn every_op_is_here() {
-            let mut here = [$(stringify!($op)),+];
-            let mut all = ops::NAMES.to_vec();
-            here.sort_unstable();
-            all.sort_unstable();
-            assert_eq!(here.as_slice(), all);
-        }
-    };
-}
-
-ops! {
-    activation add attention combine concat conv2d embedding group_norm guidance linear
-    model_input noise predict resample scale_shift solver_step time_embedding
-}
 
 /// A program that adds one to a state of `len` elements in each of `rows` rows. The two slots of
 /// the state take turns; an even number of rows ends in the output.

@@ -32,6 +32,8 @@ mod philox;
 mod plan;
 #[path = "it/programs.rs"]
 mod programs;
+#[path = "it/says.rs"]
+mod says;
 #[path = "it/scheduler_config.rs"]
 mod scheduler_config;
 #[path = "it/shaders.rs"]

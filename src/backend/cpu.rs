@@ -99,14 +99,7 @@ impl Session for CpuSession {
     ) -> Result<RunStats> {
         let CpuSession { program, slots } = self;
         inputs.check(program)?;
-        if out.len() != program.output_len {
-            return Err(Error::invalid(
-                "the buffer for the samples",
-                format!("{} elements", program.output_len),
-                out.len().to_string(),
-                "make it as long as the program's output",
-            ));
-        }
+        program.check_output(out)?;
         for (slot, buffer) in program.slots.iter().zip(&mut *slots) {
             match slot.source {
                 Source::State => buffer.fill(0.0),

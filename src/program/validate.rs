@@ -47,6 +47,19 @@ impl Program {
         }
     }
 
+    /// Checks that `out` takes the samples exactly.
+    pub fn check_output(&self, out: &[f32]) -> Result<()> {
+        if out.len() == self.output_len {
+            return Ok(());
+        }
+        Err(Error::invalid(
+            "the output of a run",
+            format!("{} elements", self.output_len),
+            out.len().to_string(),
+            "give what the program was compiled for",
+        ))
+    }
+
     fn check_launch(&self, launch: &Launch, rows: &[usize]) -> Result<()> {
         let args = launch.call.args();
         let what = format!("{} ({})", launch.layer, launch.call.name());

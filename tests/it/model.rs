@@ -1,6 +1,7 @@
 //! Opening models: layouts, configurations, the graph's parameters against diffusers' own.
 
 use super::golden;
+use super::says::assert_says;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -36,14 +37,6 @@ fn open_edited(name: &str, edits: &Value) -> Result<Model, String> {
     }
     fs::write(&path, config.to_string()).unwrap();
     open(dir.path())
-}
-
-#[track_caller]
-fn assert_says<T>(result: Result<T, String>, parts: &[&str]) {
-    let Err(message) = result else { panic!("no error, expected one with {parts:?}") };
-    for part in parts {
-        assert!(message.contains(part), "{message:?} does not say {part:?}");
-    }
 }
 
 #[test]

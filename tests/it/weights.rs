@@ -1,5 +1,6 @@
 //! Weights: conversion, packing, and what is said about every kind of damaged file.
 
+use super::says::assert_says;
 use super::{golden, hash_weights};
 use half::{bf16, f16};
 use proptest::prelude::*;
@@ -76,14 +77,6 @@ fn edited(edit: impl FnOnce(&mut Tensors)) -> Result<Weights, String> {
     let mut t = tensors();
     edit(&mut t);
     open(&serialize(&t))
-}
-
-#[track_caller]
-fn assert_says<T>(result: Result<T, String>, parts: &[&str]) {
-    let Err(message) = result else { panic!("no error, expected one with {parts:?}") };
-    for part in parts {
-        assert!(message.contains(part), "{message:?} does not say {part:?}");
-    }
 }
 
 #[test]

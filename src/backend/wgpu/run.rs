@@ -3,7 +3,7 @@
 use super::adapters::AdapterInfo;
 use super::gpu::Gpu;
 use crate::backend::{Observer, RunInputs, RunStats, Session};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ops::Cursor;
 use crate::program::{Input, Program, RowRef};
 use std::collections::VecDeque;
@@ -224,14 +224,7 @@ impl Session for WgpuSession {
         observer: &mut Observer,
         out: &mut [f32],
     ) -> Result<RunStats> {
-        if out.len() != self.program.output_len {
-            return Err(Error::invalid(
-                "output of a run",
-                format!("{} elements", self.program.output_len),
-                out.len().to_string(),
-                "give what the program was compiled for",
-            ));
-        }
+        self.program.check_output(out)?;
         let start = Instant::now();
         inputs.check(&self.program)?;
         self.gpu.check()?;

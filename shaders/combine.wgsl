@@ -1,6 +1,6 @@
 // x, the saved copy and the newest prediction from the row's linear update: src/ops/row.rs.
-// x, x0, eps, log_scale, saved [n], z [2, n], history [depth, n], all f32; table one Row a row.
-// One thread four consecutive elements of the state, 256 threads a workgroup.
+// x, x0, eps, log_scale, saved [b, numel], z [2, b, numel], history [depth, b, numel], all f32.
+// One thread four consecutive elements of a sample, 256 threads a workgroup.
 // Bandwidth: what the row's coefficients make it read, and one write of x.
 // Reference: src/ops/combine.rs
 //!include grid
@@ -8,8 +8,10 @@
 //!include state
 
 struct Params {
-    n: u32,
+    b: u32,
+    numel: u32,
     depth: u32,
+    per_sample: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -61,7 +63,7 @@ struct Params {
 #endif
 
 fn state_elements() -> u32 {
-    return p.n;
+    return p.b * p.numel;
 }
 
 #ifdef HAS_X0
@@ -121,11 +123,16 @@ fn load_z(at: u32, lanes: u32) -> vec4<f32> {
 @compute @workgroup_size(256)
 fn combine(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) thread: u32) {
-    let at = 4u * (workgroup_number(id, grid) * 256u + thread);
-    if at >= p.n {
+    let blocks = (p.numel + 3u) / 4u;
+    let number = workgroup_number(id, grid) * 256u + thread;
+    if number >= p.b * blocks {
         return;
     }
-    let lanes = min(4u, p.n - at);
+    let sample = number / blocks;
+    let block = number % blocks;
+    let lanes = min(4u, p.numel - 4u * block);
+    let at = sample * p.numel + 4u * block;
+    let row = row_of(sample);
     var v: Values;
     v.x = load_x(at, lanes);
 #ifdef HAS_X0
@@ -138,11 +145,11 @@ fn combine(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: 
 #ifdef HAS_LOG_SCALE
     noise_scale = exp(load_log_scale(at, lanes));
 #endif
-    if uses_draw(0u) {
+    if uses_draw(row, 0u) {
         v.z0 = noise_scale * load_z(at, lanes);
     }
-    if uses_draw(1u) {
-        v.z1 = noise_scale * load_z(p.n + at, lanes);
+    if uses_draw(row, 1u) {
+        v.z1 = noise_scale * load_z(state_elements() + at, lanes);
     }
-    store_update(update(v, at, lanes), at, lanes);
+    store_update(row, update(row, v, at, lanes), at, lanes);
 }

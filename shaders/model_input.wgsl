@@ -13,6 +13,7 @@ struct Params {
     hw: u32,
     scale: f32,
     offset: f32,
+    per_sample: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -27,8 +28,9 @@ fn model_input(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) gr
     if at >= p.n * p.hw {
         return;
     }
-    let source = at / p.hw % p.b * p.c * p.hw + at % p.hw;
-    let gain = p.scale * table[cursor.row].c_in;
+    let sample = at / p.hw % p.b;
+    let source = sample * p.c * p.hw + at % p.hw;
+    let gain = p.scale * table[row_of(sample)].c_in;
     for (var c = 0u; c < p.c; c++) {
         y[at * p.c + c] = y_t(gain * f32(x[source + c * p.hw]) + p.offset);
     }

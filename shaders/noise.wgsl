@@ -12,6 +12,7 @@ struct Params {
     mode: u32,
     threads: u32,
     calls: u32,
+    per_sample: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -36,11 +37,12 @@ fn noise(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: ve
     }
     let b = number / blocks;
     let block = number % blocks;
+    let row = row_of(b);
     for (var i = 0u; i < 2u; i++) {
-        if !uses_draw(i) {
+        if !uses_draw(row, i) {
             continue;
         }
-        let v = draw_block(i, b, block);
+        let v = draw_block(row, i, b, block);
         let at = (i * p.b + b) * p.numel + 4u * block;
         for (var lane = 0u; lane < min(4u, p.numel - 4u * block); lane++) {
             z[at + lane] = v[lane];

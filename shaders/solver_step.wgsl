@@ -1,4 +1,4 @@
-// Guidance F = u + w (c - u), then x0, eps, noise and the update of the row: src/ops/row.rs.
+// Guidance F = U + w (C - U), then x0, eps, noise and the update of the row: src/ops/row.rs.
 // x, saved [b, c, hw], history [depth, b, c, hw], f [b or 2 b, hw, cf], table one Row a row.
 // One thread four consecutive elements of a sample (one Philox block), 256 threads a workgroup.
 // Bandwidth: reads f (twice the state under guidance) and x, writes x; 50 FLOP an element.
@@ -7,6 +7,9 @@
 //!include prediction
 //!include update
 //!include draw
+#ifdef HAS_F
+//!include output
+#endif
 //!include state
 
 struct Params {
@@ -19,6 +22,7 @@ struct Params {
     mode: u32,
     threads: u32,
     calls: u32,
+    per_sample: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -59,19 +63,6 @@ fn state_elements() -> u32 {
     return p.b * p.c * p.hw;
 }
 
-#ifdef HAS_F
-// The network's output for channel c of a pixel, guided if the run is.
-fn output(sample: u32, pixel: u32, c: u32) -> f32 {
-    let conditional = f32(f[(sample * p.hw + pixel) * p.cf + c]);
-    if p.guided == 0u {
-        return conditional;
-    }
-    let unconditional = f32(f[((p.b + sample) * p.hw + pixel) * p.cf + c]);
-    let w = bitcast<f32>(run[RUN_HEADER + RUN_SAMPLE * sample + 1u]);
-    return unconditional + w * (conditional - unconditional);
-}
-#endif
-
 @compute @workgroup_size(256)
 fn solver_step(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) thread: u32) {
@@ -86,31 +77,34 @@ fn solver_step(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) gr
     let lanes = min(4u, numel - 4u * block);
     let at = sample * numel + 4u * block;
 
+    let row = row_of(sample);
+    let read = reading_of(row);
     var v: Values;
     v.x = load_x(at, lanes);
     var f_value = vec4<f32>();
+    var of_eps = vec4<f32>();
     var noise_scale = vec4<f32>(1.0);
 #ifdef HAS_F
-    if (table[cursor.row].flags & ROW_EVAL) != 0u {
+    if row_has(row, ROW_EVAL) {
         for (var i = 0u; i < lanes; i++) {
             let pixel = (4u * block + i) % p.hw;
             let c = (4u * block + i) / p.hw;
-            f_value[i] = output(sample, pixel, c);
-            if (table[cursor.row].flags & ROW_LEARNED) != 0u {
-                // The variance is the conditional half's own: guidance does not touch it.
-                let variance = f32(f[(sample * p.hw + pixel) * p.cf + p.c + c]);
-                noise_scale[i] = exp(log_noise_scale(variance));
+            let pair = output(read, sample, pixel, c);
+            f_value[i] = pair.x;
+            of_eps[i] = pair.y;
+            if row_has(row, ROW_LEARNED) {
+                noise_scale[i] = output_noise_scale(row, sample, pixel, c);
             }
         }
     }
 #endif
-    v.x0 = predict_x0(v.x, f_value);
-    v.eps = predict_eps(v.x, f_value, v.x0);
-    if uses_draw(0u) {
-        v.z0 = noise_scale * draw_block(0u, sample, block);
+    v.x0 = predict_x0(read, v.x, f_value);
+    v.eps = predict_eps(read, v.x, of_eps, v.x0);
+    if uses_draw(row, 0u) {
+        v.z0 = noise_scale * draw_block(row, 0u, sample, block);
     }
-    if uses_draw(1u) {
-        v.z1 = noise_scale * draw_block(1u, sample, block);
+    if uses_draw(row, 1u) {
+        v.z1 = noise_scale * draw_block(row, 1u, sample, block);
     }
-    store_update(update(v, at, lanes), at, lanes);
+    store_update(row, update(row, v, at, lanes), at, lanes);
 }

@@ -2,18 +2,32 @@
 
 #[path = "it/case_program.rs"]
 mod case_program;
+#[path = "it/catalogue.rs"]
+mod catalogue;
 #[path = "it/cli.rs"]
 mod cli;
+#[path = "it/cli_solvers.rs"]
+mod cli_solvers;
+#[path = "it/compare.rs"]
+mod compare;
 #[path = "it/device.rs"]
 mod device;
+#[path = "it/device_adaptive.rs"]
+mod device_adaptive;
+#[path = "it/device_catalogue.rs"]
+mod device_catalogue;
+#[path = "it/device_solver.rs"]
+mod device_solver;
 #[path = "it/evaluate.rs"]
 mod evaluate;
 #[path = "it/golden.rs"]
 mod golden;
 #[path = "it/hash_weights.rs"]
 mod hash_weights;
-#[path = "it/interpreter.rs"]
-mod interpreter;
+#[path = "it/levels.rs"]
+mod levels;
+#[path = "it/mixture.rs"]
+mod mixture;
 #[path = "it/model.rs"]
 mod model;
 #[path = "it/noise.rs"]
@@ -32,14 +46,32 @@ mod philox;
 mod plan;
 #[path = "it/programs.rs"]
 mod programs;
+#[path = "it/published.rs"]
+mod published;
 #[path = "it/says.rs"]
 mod says;
 #[path = "it/scheduler_config.rs"]
 mod scheduler_config;
 #[path = "it/shaders.rs"]
 mod shaders;
+#[path = "it/snapshots.rs"]
+mod snapshots;
 #[path = "it/solver.rs"]
 mod solver;
+#[path = "it/solver_adaptive.rs"]
+mod solver_adaptive;
+#[path = "it/solver_dpm.rs"]
+mod solver_dpm;
+#[path = "it/solver_dpm_forms.rs"]
+mod solver_dpm_forms;
+#[path = "it/solver_multi.rs"]
+mod solver_multi;
+#[path = "it/solver_score.rs"]
+mod solver_score;
+#[path = "it/solver_sigma.rs"]
+mod solver_sigma;
+#[path = "it/solver_sigma_theory.rs"]
+mod solver_sigma_theory;
 #[path = "it/tidy.rs"]
 mod tidy;
 #[path = "it/weights.rs"]

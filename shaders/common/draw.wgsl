@@ -3,10 +3,10 @@
 // The noise of a row, by mode: src/ops/noise.rs. Needs the buffers table, run and, for MODE_TABLE,
 // draws.
 
-// Four elements of draw i (0 or 1) of sample `b`, from element `4 block` on; `numel` elements a
-// sample, `batch` samples. Lanes past numel hold numbers that nobody stores.
-fn draw_block(i: u32, b: u32, block: u32) -> vec4<f32> {
-    let name = draw_name(i);
+// Four elements of draw i (0 or 1) of the row, of sample `b`, from element `4 block` on; `numel`
+// elements a sample, `batch` samples. Lanes past numel hold numbers that nobody stores.
+fn draw_block(row: u32, i: u32, b: u32, block: u32) -> vec4<f32> {
+    let name = draw_name(row, i);
     let key = vec2<u32>(run[0], run[1]);
     let sample = run[RUN_HEADER + RUN_SAMPLE * b];
     let numel = state_numel();

@@ -19,8 +19,8 @@ pub enum Verb {
     Bench(BenchArgs),
     /// Show layers, parameters and plan; needs no weights and runs nothing on a device
     Inspect(InspectArgs),
-    /// List the solvers
-    Solvers(ListArgs),
+    /// List the solvers, or compare them on a model whose solution is known
+    Solvers(SolversArgs),
     /// List the adapters with their limits and features
     Devices(ListArgs),
 }
@@ -33,6 +33,10 @@ pub struct SampleArgs {
     /// folder is one file a sample and goes on where it was left [default: MODEL.png]
     #[arg(long, value_name = "PATH")]
     pub out: Option<PathBuf>,
+    /// Bring back the state after each step: drawn as ways into a mixture's .png, or written as
+    /// [rows, N, C, H, W] to an .npy
+    #[arg(long)]
+    pub trace: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -51,6 +55,46 @@ pub struct BenchArgs {
 pub struct InspectArgs {
     #[command(flatten)]
     pub plan: PlanArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct SolversArgs {
+    #[command(flatten)]
+    pub compare: CompareArgs,
+    #[command(flatten)]
+    pub list: ListArgs,
+}
+
+/// The flags of `solvers --compare`.
+#[derive(Debug, clap::Args)]
+pub struct CompareArgs {
+    /// Measure the error of each solver over its network evaluations (NFE), on the device
+    #[arg(long = "compare")]
+    pub wanted: bool,
+    /// A model whose exact solution is known: mixture, or a folder of one
+    #[arg(long, default_value = "mixture", requires = "wanted")]
+    pub model: String,
+    /// Evaluations that a solver may spend on a sample [default: 4,8,16,32,64]
+    #[arg(long, value_name = "N,N,..", requires = "wanted", allow_hyphen_values = true)]
+    pub nfe: Option<String>,
+    /// Solvers to compare [default: all]
+    #[arg(long, value_name = "NAME,NAME,..", requires = "wanted")]
+    pub solver: Option<String>,
+    /// The built-in schedule to solve [default: the model's own]
+    #[arg(long, value_name = "NAME", requires = "wanted")]
+    pub schedule: Option<String>,
+    /// Samples of each run [default: 4096]
+    #[arg(long, value_name = "N", requires = "wanted", allow_hyphen_values = true)]
+    pub count: Option<String>,
+    /// Seed of the noise and of the exact samples
+    #[arg(long, value_name = "N", default_value = "0", requires = "wanted")]
+    pub seed: String,
+    /// auto, cpu, wgpu, wgpu:N, cuda or cuda:N
+    #[arg(long, default_value = "auto", requires = "wanted")]
+    pub device: String,
+    /// Where to draw error over evaluations, a .png
+    #[arg(long, value_name = "PATH", requires = "wanted")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -82,6 +126,10 @@ pub struct PlanArgs {
     /// See `unnoise solvers` [default: the model's own]
     #[arg(long, value_name = "NAME")]
     pub solver: Option<String>,
+    /// The schedule of a model without a network: linear, scaled_linear, squaredcos_cap_v2,
+    /// sigmoid, vp, sub-vp, ve, edm or flow [default: the model's own]
+    #[arg(long, value_name = "NAME")]
+    pub schedule: Option<String>,
     /// Steps of the solver [default: the model's own]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub steps: Option<String>,
@@ -94,6 +142,8 @@ pub struct PlanArgs {
     /// Whether eps is made consistent with a clipped x0 [default: the model's own]
     #[arg(long, value_name = "BOOL")]
     pub clipped_eps: Option<bool>,
+    #[command(flatten)]
+    pub options: SolverArgs,
     /// `3`, `0,1,2` or `all`: sample i takes class i modulo the list [default: all]
     #[arg(long, value_name = "CLASSES", allow_hyphen_values = true)]
     pub class: Option<String>,
@@ -124,4 +174,25 @@ pub struct PlanArgs {
     /// Print one JSON object on stdout, and words on stderr only
     #[arg(long)]
     pub json: bool,
+}
+
+/// What may be changed about a solver and its guidance.
+#[derive(Debug, clap::Args)]
+pub struct SolverArgs {
+    /// Noise levels spaced otherwise: karras, exponential, polyexponential, beta or
+    /// align-your-steps
+    #[arg(long, value_name = "NAME")]
+    pub sigmas: Option<String>,
+    /// A key of scheduler_config.json for this run, such as solver_order=3; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE", allow_hyphen_values = true)]
+    pub set: Vec<String>,
+    /// Bring guided outputs back to the deviation of conditional ones, from 0 (no) to 1 (fully)
+    #[arg(long, value_name = "PHI", allow_hyphen_values = true)]
+    pub guidance_rescale: Option<String>,
+    /// Guide only where the noise level sigma lies above LOW and not above HIGH
+    #[arg(long, value_name = "LOW,HIGH", allow_hyphen_values = true)]
+    pub guidance_interval: Option<String>,
+    /// CFG++: guide x0 and put the unconditional noise back, with a guidance weight from 0 to 1
+    #[arg(long)]
+    pub cfg_plus_plus: bool,
 }

@@ -1,13 +1,14 @@
 //! `unnoise bench`: cold and warm latency of a run.
 
 use super::args::BenchArgs;
-use super::session::{self, Keys};
+use super::session::{self, Keys, StepsTaken};
 use super::{print, print_json};
 use serde::Serialize;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 use unnoise::backend::Observer;
 use unnoise::error::{Error, Result};
+use unnoise::program;
 use unnoise::sampler::Sampler;
 
 /// Samples of a run of which nothing was said: latency is a matter of one.
@@ -42,35 +43,45 @@ pub fn run(args: &BenchArgs, start: Instant) -> Result<()> {
     request.check(&model)?;
     let stop = session::stop_on_ctrl_c(false)?;
     let mut sampler = session::compile(&args.run, &model, &request)?;
-    draw(&mut sampler, &stop)?;
+    let cold = draw(&mut sampler, &stop)?;
     let cold_ms = start.elapsed().as_secs_f64() * 1e3;
+    StepsTaken::of(&sampler, &cold.reports).iter().for_each(StepsTaken::tell);
     for _ in 0..args.warmup {
         draw(&mut sampler, &stop)?;
     }
     let mut walls = Vec::with_capacity(args.runs);
     let mut hosts = Vec::with_capacity(args.runs);
     for _ in 0..args.runs {
-        let (wall, host) = draw(&mut sampler, &stop)?;
-        walls.push(wall);
-        hosts.push(host);
+        let drawn = draw(&mut sampler, &stop)?;
+        walls.push(drawn.wall_ms);
+        hosts.push(drawn.host_ms);
     }
     let measured = measured(&sampler, cold_ms, walls, hosts);
     if args.run.plan.json { print_json(&measured) } else { print(&words(&measured)) }
 }
 
-/// One run: all samples of the shard. Milliseconds in all, and of the host's own work.
-fn draw(sampler: &mut Sampler, stop: &AtomicBool) -> Result<(f64, f64)> {
+/// What one run took, in all and of the host's own work.
+#[derive(Default)]
+struct Drawn {
+    wall_ms: f64,
+    host_ms: f64,
+    reports: Vec<program::Report>,
+}
+
+/// One run: all samples of the shard.
+fn draw(sampler: &mut Sampler, stop: &AtomicBool) -> Result<Drawn> {
     let indices: Vec<usize> = sampler.indices().collect();
     let mut ignore = |_| {};
     let mut observer = Observer { stop, rows_done: &mut ignore };
-    let (mut wall, mut host) = (0.0, 0.0);
+    let mut drawn = Drawn::default();
     for batch in indices.chunks(sampler.batch()) {
         let samples = sampler.sample(batch, &mut observer)?;
-        wall += samples.wall_ms;
-        host += samples.stats.host_ms;
+        drawn.wall_ms += samples.wall_ms;
+        drawn.host_ms += samples.stats.host_ms;
+        drawn.reports.extend(samples.reports);
     }
     observer.check()?;
-    Ok((wall, host))
+    Ok(drawn)
 }
 
 fn measured(sampler: &Sampler, cold_ms: f64, walls: Vec<f64>, hosts: Vec<f64>) -> Measured {

@@ -3,12 +3,14 @@
 
 mod args;
 mod bench;
+mod compare;
 mod devices;
 mod inspect;
 mod progress;
 mod request;
 mod sample;
 mod session;
+mod sink;
 mod solvers;
 mod table;
 

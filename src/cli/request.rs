@@ -1,11 +1,13 @@
 //! From what was typed to a request that makes sense, first by itself, then for a model.
 
-use super::args::{PlanArgs, RunArgs};
+use super::args::{PlanArgs, RunArgs, SolverArgs};
+use serde_json::{Map, Value};
 use std::str::FromStr;
 use unnoise::backend::select::DeviceSpec;
 use unnoise::error::{Error, Result};
 use unnoise::model::Model;
 use unnoise::sampler::{Classes, Request, Shard};
+use unnoise::solver::{GuidanceOptions, Sigmas};
 
 /// Samples are counted in 32 bits by the noise generator.
 const MOST: usize = u32::MAX as usize;
@@ -23,6 +25,9 @@ impl PlanArgs {
             guidance: real("--guidance", self.guidance.as_deref())?,
             eta: real("--eta", self.eta.as_deref())?,
             clipped_eps: self.clipped_eps,
+            sigmas: self.options.sigmas.as_deref().map(sigmas).transpose()?,
+            set: assignments(&self.options.set)?,
+            guidance_options: self.options.guidance()?,
             classes: classes(self.class.as_deref())?,
             count,
             batch: whole("--batch", self.batch.as_deref(), MOST)?.map(|batch| batch.min(count)),
@@ -31,13 +36,17 @@ impl PlanArgs {
             precision: self.precision.parse()?,
             fuse: self.fuse,
             hoist: self.hoist,
+            trace: false,
             shard: shard(&self.shard, count)?,
         })
     }
 
     /// Opens the model, which must be one that the flags are meant for.
     pub fn open_model(&self) -> Result<Model> {
-        let model = Model::open(&self.model)?;
+        let mut model = Model::open(&self.model)?;
+        if let Some(schedule) = &self.schedule {
+            model.set_schedule(schedule)?;
+        }
         if self.prompt.is_some() {
             return Err(Error::invalid(
                 "--prompt",
@@ -50,6 +59,24 @@ impl PlanArgs {
     }
 }
 
+impl SolverArgs {
+    fn guidance(&self) -> Result<GuidanceOptions> {
+        let rescale = real("--guidance-rescale", self.guidance_rescale.as_deref())?.unwrap_or(0.0);
+        if rescale > 1.0 {
+            let action = "0 leaves guidance as it is, 1 rescales fully";
+            let found = rescale.to_string();
+            return Err(Error::invalid("--guidance-rescale", "at most 1", found, action));
+        }
+        let interval = self.guidance_interval.as_deref().map(interval).transpose()?;
+        let default = GuidanceOptions::default();
+        Ok(GuidanceOptions {
+            rescale,
+            interval: interval.unwrap_or(default.interval),
+            plus_plus: self.cfg_plus_plus,
+        })
+    }
+}
+
 impl RunArgs {
     pub fn device(&self) -> Result<DeviceSpec> {
         self.device.parse()
@@ -57,7 +84,7 @@ impl RunArgs {
 }
 
 /// A whole number from 1 to `most`.
-fn whole(flag: &str, text: Option<&str>, most: usize) -> Result<Option<usize>> {
+pub fn whole(flag: &str, text: Option<&str>, most: usize) -> Result<Option<usize>> {
     let Some(text) = text else { return Ok(None) };
     match text.parse() {
         Ok(n) if (1..=most).contains(&n) => Ok(Some(n)),
@@ -84,11 +111,50 @@ fn real(flag: &str, text: Option<&str>) -> Result<Option<f64>> {
     }
 }
 
-fn seed(text: &str) -> Result<u64> {
+pub fn seed(text: &str) -> Result<u64> {
     text.parse().map_err(|_| {
         let expected = format!("a whole number from 0 to {}", u64::MAX);
         Error::invalid("--seed", expected, text, "give such a number")
     })
+}
+
+fn sigmas(text: &str) -> Result<Sigmas> {
+    let found = Sigmas::NAMES.iter().find(|(name, _)| *name == text);
+    found.map(|(_, sigmas)| *sigmas).ok_or_else(|| {
+        let names: Vec<_> = Sigmas::NAMES.iter().map(|(name, _)| *name).collect();
+        Error::invalid("--sigmas", format!("one of {}", names.join(", ")), text, "choose one")
+    })
+}
+
+/// `LOW,HIGH`, 0 <= LOW < HIGH; HIGH may be `inf`.
+fn interval(text: &str) -> Result<(f64, f64)> {
+    let pair = text.split_once(',').map(|(a, b)| (a.trim().parse(), b.trim().parse()));
+    match pair {
+        Some((Ok(low), Ok(high))) if 0.0 <= low && low < high => Ok((low, high)),
+        _ => Err(Error::invalid(
+            "--guidance-interval",
+            "LOW,HIGH, two noise levels with 0 <= LOW < HIGH",
+            text,
+            "write --guidance-interval 0.2,5.4; HIGH may be inf",
+        )),
+    }
+}
+
+/// `KEY=VALUE`, the value in JSON; what is not JSON is a word.
+fn assignments(list: &[String]) -> Result<Map<String, Value>> {
+    let mut map = Map::new();
+    for text in list {
+        let Some((key, value)) = text.split_once('=').filter(|(key, _)| !key.is_empty()) else {
+            let action = "write --set solver_order=3";
+            return Err(Error::invalid("--set", "KEY=VALUE", text, action));
+        };
+        let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+        if map.insert(key.to_string(), value).is_some() {
+            let found = format!("{key} twice");
+            return Err(Error::invalid("--set", "each key once", found, "keep one of them"));
+        }
+    }
+    Ok(map)
 }
 
 fn classes(text: Option<&str>) -> Result<Classes> {
@@ -154,6 +220,28 @@ mod tests {
         assert_eq!(classes(Some("0, 1,2")).unwrap(), Classes::List(vec![0, 1, 2]));
         for text in ["", "three", "1,,2", "-1", "1;2"] {
             assert!(classes(Some(text)).is_err(), "{text:?} was taken");
+        }
+    }
+
+    #[test]
+    fn keys_are_set_once_with_json_or_a_word() {
+        let set =
+            |list: &[&str]| assignments(&list.iter().map(|t| t.to_string()).collect::<Vec<_>>());
+        let map = set(&["solver_order=3", "algorithm_type=dpmsolver++", "trained_betas=[0.1]"]);
+        let map = Value::Object(map.unwrap());
+        let expected = r#"{"solver_order":3,"algorithm_type":"dpmsolver++","trained_betas":[0.1]}"#;
+        assert_eq!(map, serde_json::from_str::<Value>(expected).unwrap());
+        for bad in [&["solver_order"][..], &["=3"], &["a=1", "a=2"]] {
+            assert!(set(bad).is_err(), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn guidance_intervals_are_ordered() {
+        assert_eq!(interval("0.2, 5.4").unwrap(), (0.2, 5.4));
+        assert_eq!(interval("0,inf").unwrap(), (0.0, f64::INFINITY));
+        for text in ["", "1", "2,1", "1,1", "-1,2", "NaN,1", "1,NaN", "1,2,3"] {
+            assert!(interval(text).is_err(), "{text:?} was taken");
         }
     }
 

@@ -2,7 +2,8 @@
 
 use super::args::SampleArgs;
 use super::progress::Progress;
-use super::session::{self, Keys};
+use super::session::{self, Keys, StepsTaken};
+use super::sink::{Place, Sink};
 use super::{print, print_json, say};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -10,11 +11,14 @@ use std::sync::atomic::AtomicBool;
 use unnoise::backend::Observer;
 use unnoise::error::Result;
 use unnoise::model::Model;
-use unnoise::output::{Batch, Identity, Run, Target, Writer};
+use unnoise::output::{Identity, Run};
+use unnoise::program;
 use unnoise::sampler::{Classes, Request, Sampler};
 
 /// Samples of a run of which nothing was said: a grid of 8 by 8.
 const COUNT: usize = 64;
+/// The same of a mixture: enough to see its shape.
+const POINTS: usize = 4096;
 
 /// `sample --json`.
 #[derive(Debug, Serialize)]
@@ -32,6 +36,9 @@ struct Summary {
     /// Wall time of a step of a batch.
     step_ms: f64,
     out: String,
+    /// Of adaptive steps only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    steps_taken: Option<StepsTaken>,
 }
 
 /// What drawing took.
@@ -42,28 +49,31 @@ struct Drawn {
     submits: u64,
     readbacks: u64,
     wall_ms: f64,
+    reports: Vec<program::Report>,
 }
 
 pub fn run(args: &SampleArgs) -> Result<()> {
-    let request = args.run.plan.request(COUNT)?;
+    args.run.plan.request(COUNT)?;
     args.run.device()?;
     let model = args.run.plan.open_model()?;
+    let count = if model.mixture.is_some() { POINTS } else { COUNT };
+    let request = Request { trace: args.trace, ..args.run.plan.request(count)? };
     request.check(&model)?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{}.png", model.name)));
     // Before any work: nobody waits for samples that cannot be written.
-    let target = Target::open(out.clone(), model.state, request.count, request.shard.of)?;
+    let place = Place::open(out.clone(), args, &model, &request)?;
 
-    let stop = session::stop_on_ctrl_c(target.is_folder())?;
+    let stop = session::stop_on_ctrl_c(place.keeps())?;
     let mut sampler = session::compile(&args.run, &model, &request)?;
-    let mut writer = target.begin(run_of(&sampler, &model, &request)?)?;
-    let drawn = match draw(&mut sampler, &mut writer, &stop) {
+    let mut sink = place.begin(run_of(&sampler, &model, &request)?)?;
+    let drawn = match draw(&mut sampler, &mut sink, &stop) {
         Ok(drawn) => drawn,
         Err(error) => {
-            writer.abandon()?;
+            sink.abandon()?;
             return Err(error);
         }
     };
-    writer.finish()?;
+    sink.finish(&model, sampler.report())?;
 
     let report = sampler.report();
     let steps = (drawn.batches * report.steps).max(1) as f64;
@@ -77,6 +87,7 @@ pub fn run(args: &SampleArgs) -> Result<()> {
         wall_ms: drawn.wall_ms,
         step_ms: drawn.wall_ms / steps,
         out: out.display().to_string(),
+        steps_taken: StepsTaken::of(&sampler, &drawn.reports),
     };
     let words = format!(
         "{}: {} {} of {}, {} in {} steps, {} on {}, {:.2} s ({:.2} ms a step)",
@@ -91,6 +102,7 @@ pub fn run(args: &SampleArgs) -> Result<()> {
         summary.wall_ms / 1e3,
         summary.step_ms,
     );
+    summary.steps_taken.iter().for_each(StepsTaken::tell);
     if args.run.plan.json {
         say(&words);
         print_json(&summary)
@@ -116,6 +128,7 @@ fn run_of(sampler: &Sampler, model: &Model, request: &Request) -> Result<Run> {
             guidance: report.guidance,
             eta: report.eta,
             clipped_eps: report.clipped_eps,
+            options: request.solver_options(),
             seed: report.seed,
             noise: request.noise.to_string(),
             precision: report.precision.clone(),
@@ -129,9 +142,9 @@ fn run_of(sampler: &Sampler, model: &Model, request: &Request) -> Result<Run> {
     })
 }
 
-/// Draws every pending sample, batch after batch, each handed to the writer as it comes.
-fn draw(sampler: &mut Sampler, writer: &mut Writer, stop: &AtomicBool) -> Result<Drawn> {
-    let pending = writer.pending();
+/// Draws every pending sample, batch after batch, each handed on as it comes.
+fn draw(sampler: &mut Sampler, sink: &mut Sink, stop: &AtomicBool) -> Result<Drawn> {
+    let pending = sink.pending();
     let skipped = sampler.indices().len() - pending.len();
     if skipped > 0 {
         say(&format!("{skipped} of {} samples are there already", sampler.indices().len()));
@@ -146,13 +159,14 @@ fn draw(sampler: &mut Sampler, writer: &mut Writer, stop: &AtomicBool) -> Result
         let samples = sampler.sample(indices, &mut observer)?;
         observer.check()?;
         let classes: Option<Vec<u32>> = indices.iter().map(|&i| sampler.label(i)).collect();
-        writer.write(Batch { indices, classes: classes.as_deref(), data: &samples.data })?;
+        sink.write(indices, classes.as_deref(), &samples)?;
         progress.batch_done(rows);
         drawn.samples += indices.len();
         drawn.batches += 1;
         drawn.submits = drawn.submits.max(samples.stats.submits);
         drawn.readbacks = drawn.readbacks.max(samples.stats.readbacks);
         drawn.wall_ms += samples.wall_ms;
+        drawn.reports.extend(samples.reports);
     }
     Ok(drawn)
 }

@@ -13,6 +13,7 @@ use unnoise::backend::select;
 use unnoise::error::{Error, Result};
 use unnoise::model::Model;
 use unnoise::output;
+use unnoise::program;
 use unnoise::sampler::{Report, Request, Sampler};
 
 /// A run that does not look at the stop flag for so long is ended by force.
@@ -43,6 +44,8 @@ pub struct Keys {
     count: usize,
     batch: usize,
     seed: u64,
+    /// What of the model's configuration the solver does not follow.
+    notes: Vec<String>,
 }
 
 impl Keys {
@@ -58,6 +61,7 @@ impl Keys {
             count: report.count,
             batch: report.batch,
             seed: report.seed,
+            notes: report.notes.clone(),
         }
     }
 }
@@ -76,11 +80,65 @@ pub fn compile(args: &RunArgs, model: &Model, request: &Request) -> Result<Sampl
     say(&selected.reason);
     let sampler = Sampler::compile(model, request, selected.backend.as_ref())?;
     let report = sampler.report();
+    report.notes.iter().for_each(|note| say(&format!("note: {note}")));
     say(&format!(
         "compiled in {:.0} ms: {} launches a step, {} once a run",
         report.compile_ms, report.launches_per_step, report.launches_hoisted
     ));
     Ok(sampler)
+}
+
+/// How the samples of adaptive steps fared.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct StepsTaken {
+    /// Mean steps of a sample that went through, and that were taken back.
+    accepted: f64,
+    rejected: f64,
+    /// Samples that came to the end within the budget.
+    arrived: usize,
+    #[serde(skip)]
+    samples: usize,
+    #[serde(skip)]
+    budget: usize,
+    /// Fewest and most steps that a sample tried.
+    #[serde(skip)]
+    tried: (f64, f64),
+}
+
+impl StepsTaken {
+    /// Counts the `reports` of samples; `None` where steps are fixed.
+    pub fn of(sampler: &Sampler, reports: &[program::Report]) -> Option<StepsTaken> {
+        let adaptive = sampler.adaptive().filter(|_| !reports.is_empty())?;
+        let mean = |steps: fn(&program::Report) -> f32| {
+            reports.iter().map(|r| f64::from(steps(r))).sum::<f64>() / reports.len() as f64
+        };
+        let tried = || reports.iter().map(|r| f64::from(r.accepted + r.rejected));
+        Some(StepsTaken {
+            accepted: mean(|r| r.accepted),
+            rejected: mean(|r| r.rejected),
+            arrived: reports.iter().filter(|r| r.arrived(adaptive)).count(),
+            samples: reports.len(),
+            budget: adaptive.budget,
+            tried: (tried().fold(f64::INFINITY, f64::min), tried().fold(0.0, f64::max)),
+        })
+    }
+
+    /// Tells it, and warns of samples that still hold noise.
+    pub fn tell(&self) {
+        let StepsTaken { accepted, rejected, arrived, samples, budget, tried: (least, most) } =
+            self;
+        say(&format!(
+            "adaptive steps of a sample: {accepted:.1} accepted, {rejected:.1} rejected, \
+             {least:.0} to {most:.0} tried of {budget}"
+        ));
+        if arrived < samples {
+            say(&format!(
+                "warning: {} of {samples} samples did not reach the end within {budget} steps and \
+                 still hold noise; raise --steps, or the tolerance with --set rtol=0.1",
+                samples - arrived
+            ));
+        }
+    }
 }
 
 /// A flag that the first Ctrl-C sets. The second, or a run deaf to the first, ends the process.

@@ -1,12 +1,14 @@
 //! Text tables: columns as wide as their widest cell.
 
 /// Lines of cells, aligned to the left, two spaces apart; no space at the end of a line.
-pub fn table<const N: usize>(lines: &[[String; N]]) -> String {
+pub fn table(lines: &[impl AsRef<[String]>]) -> String {
+    let lines: Vec<&[String]> = lines.iter().map(AsRef::as_ref).collect();
+    let columns = lines.iter().map(|l| l.len()).max().unwrap_or(0);
     let width = |column: usize| lines.iter().map(|l| l[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; N] = std::array::from_fn(width);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
     for line in lines {
-        let padded = line.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        let padded = line.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
         text.push_str(padded.collect::<Vec<_>>().join("  ").trim_end());
         text.push('\n');
     }

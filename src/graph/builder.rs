@@ -177,6 +177,13 @@ impl GraphBuilder {
         self.push(name, Layer::Attention { heads, scale }, &qkv, shape)
     }
 
+    /// The exact denoiser of a mixture of `count` Gaussians, as [`crate::ops::mixture::table`] has
+    /// them.
+    pub fn mixture(&mut self, name: &str, x: NodeId, count: usize, components: Vec<f32>) -> NodeId {
+        let shape = self.shape(x);
+        self.push(name, Layer::Mixture { count, components }, &[x], shape)
+    }
+
     /// Ends the graph at `output`.
     pub fn finish(self, output: NodeId) -> Graph {
         Graph { nodes: self.nodes, params: self.params, output }

@@ -56,7 +56,7 @@ pub struct Param {
 /// What a node computes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Layer {
-    /// The network's input `scale * c_in * x + offset`, a map.
+    /// The network's input `scale * c_in * x + offset`, a map, or a row of a state without pixels.
     State {
         scale: f32,
         offset: f32,
@@ -113,6 +113,12 @@ pub enum Layer {
     Upsample,
     /// Mean of 2x2 pixels.
     Downsample,
+    /// The exact denoiser of a Gaussian mixture ([`crate::ops::mixture`]), whose noise level is the
+    /// row's time.
+    Mixture {
+        count: usize,
+        components: Vec<f32>,
+    },
     /// Softmax attention over the pixels of maps q, k, v.
     Attention {
         heads: usize,

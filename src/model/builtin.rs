@@ -33,4 +33,11 @@ pub(super) const MODELS: &[Builtin] = &[
         settings: None,
         weights: None,
     },
+    Builtin {
+        name: "mixture",
+        config: include_str!("../../models/mixture/config.json"),
+        scheduler: include_str!("../../models/mixture/scheduler/scheduler_config.json"),
+        settings: None,
+        weights: None,
+    },
 ];

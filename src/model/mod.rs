@@ -6,9 +6,11 @@ mod builtin;
 mod fingerprint;
 mod keys;
 mod layout;
+mod mixture;
 mod settings;
 mod unet2d;
 
+pub use mixture::{Mixture, SCHEDULES};
 pub use settings::Settings;
 
 use crate::error::{Error, Result};
@@ -16,7 +18,7 @@ use crate::graph::Graph;
 use crate::solver::SchedulerConfig;
 use crate::weights::Weights;
 use keys::Keys;
-use layout::{SchedulerAt, WeightsAt};
+use layout::{SchedulerAt, Text, WeightsAt};
 
 /// A denoiser with what its files say about sampling.
 #[derive(Clone, Debug)]
@@ -32,6 +34,8 @@ pub struct Model {
     /// Labels are below it, the null class included; None for an unconditional model. A model
     /// that embeds the class number itself and names no bound has 2^24.
     pub classes: Option<usize>,
+    /// The data itself, where its denoiser is known exactly and there is no network.
+    pub mixture: Option<Mixture>,
     /// The text of its configuration.
     config: String,
     scheduler: SchedulerAt,
@@ -65,6 +69,7 @@ impl Model {
             state: network.state,
             learned_variance: network.learned_variance,
             classes: network.classes,
+            mixture: network.mixture,
             config: files.config.text,
             scheduler: files.scheduler,
             settings,
@@ -96,6 +101,9 @@ impl Model {
     }
 
     fn open_weights(&self) -> Result<Weights> {
+        if self.graph.params.is_empty() {
+            return Ok(Weights::none(&self.name));
+        }
         match &self.weights {
             WeightsAt::BuiltIn(model) => match model.weights {
                 Some(bytes) => Weights::from_static(&self.name, bytes),
@@ -121,8 +129,19 @@ impl Model {
     }
 }
 
-/// Builds one class of network.
-type Build = fn(Keys) -> Result<unet2d::UNet2D>;
+/// A denoiser built from its configuration.
+struct Network {
+    graph: Graph,
+    /// Channels, height, width.
+    state: [usize; 3],
+    learned_variance: bool,
+    classes: Option<usize>,
+    mixture: Option<Mixture>,
+}
 
-/// The classes of network, as `_class_name` calls them.
-const CLASSES: &[(&str, Build)] = &[("UNet2DModel", unet2d::build)];
+/// Builds one class of denoiser.
+type Build = fn(Keys) -> Result<Network>;
+
+/// The classes of denoiser, as `_class_name` calls them.
+const CLASSES: &[(&str, Build)] =
+    &[("UNet2DModel", unet2d::build), ("GaussianMixture", mixture::build)];

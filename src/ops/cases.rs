@@ -1,7 +1,7 @@
 //! A test case of one op: a call with its buffers.
 
 use super::random::Random;
-use super::row::{self, Row, WORDS};
+use super::row::{self, HISTORY, Mix, Row, WORDS};
 use super::{Call, Cursor, RowMap};
 use crate::tensor::DType;
 
@@ -120,6 +120,18 @@ pub(super) fn row_table(row: Row, cursor: Cursor) -> CaseArg {
     CaseArg::F32(table)
 }
 
+/// The table of an op whose samples read rows of their own if `rows` are several: those in turn,
+/// for a batch of `b`. One row is read by all.
+pub(super) fn row_tables(rows: &[Row], b: u32, cursor: Cursor) -> CaseArg {
+    match rows {
+        [row] => row_table(*row, cursor),
+        _ => {
+            let rows: Vec<Row> = rows.iter().cycle().take(b as usize).copied().collect();
+            CaseArg::F32(bytemuck::cast_slice(&rows).to_vec())
+        }
+    }
+}
+
 /// The run's words for samples of scattered indices, with different guidance.
 pub(super) fn run_words(samples: usize) -> CaseArg {
     let mut words = vec![0x9ABC_DEF1, 0x0000_0042, 0, 0];
@@ -134,19 +146,16 @@ pub(super) fn run_words(samples: usize) -> CaseArg {
 /// are; no history, no saved copy, no noise.
 pub(super) fn plain_row() -> Row {
     Row {
-        c_in: 1.0,
         x0_x: 1.25,
         x0_f: -0.75,
         clip: 1.0,
         eps_x: 0.5,
         eps_f: 0.25,
         eps_x0: -0.625,
-        x_x: 0.375,
-        x_x0: 0.5,
-        x_eps: 0.125,
+        x: Mix { x: 0.375, x0: 0.5, eps: 0.125, ..Mix::default() },
         log_var_min: -3.0,
         log_var_max: -0.5,
-        flags: row::EVAL,
+        flags: row::EVAL | row::GUIDE,
         ..Row::default()
     }
 }
@@ -155,30 +164,36 @@ pub(super) fn plain_row() -> Row {
 pub(super) fn noisy(row: Row) -> Row {
     let (z0_step, z0_stream, z0_index) = (7, 0, 1);
     let (z1_step, z1_stream, z1_index) = (7, 3, 2);
-    let (x_z0, x_z1) = (0.3, -0.2);
-    Row { x_z0, x_z1, z0_step, z0_stream, z0_index, z1_step, z1_stream, z1_index, ..row }
+    let x = Mix { z0: 0.3, z1: -0.2, ..row.x };
+    Row { x, z0_step, z0_stream, z0_index, z1_step, z1_stream, z1_index, ..row }
 }
 
 /// Rows over a ring of `depth` (at least 1): every prediction of the past read, then pushed or not,
 /// at both ends of the ring.
 pub(super) fn history_rows(depth: u32) -> Vec<(String, Row)> {
-    let mut h = [0.5, -0.25, 0.125, -0.0625];
+    let mut h = [0.5, -0.25, 0.125, -0.0625, 0.75, -0.375, 1.5, -0.1875, 0.3125];
     h[depth as usize..].fill(0.0);
-    let (p_x, p_x0, p_eps) = (0.5, -1.0, 0.75);
+    let mut mixed = [0.25; HISTORY];
+    mixed[depth as usize..].fill(0.0);
+    let push = Mix { x: 0.5, x0: -1.0, eps: 0.75, h: mixed, ..Mix::default() };
     let mut rows = Vec::new();
     for ring in (0..depth).step_by((depth - 1).max(1) as usize) {
-        for flags in [row::EVAL, row::EVAL | row::PUSH] {
-            let row = Row { x_h: h, p_x, p_x0, p_eps, ring, flags, ..plain_row() };
-            let push = if flags & row::PUSH != 0 { "push" } else { "read" };
-            rows.push((format!("{push} at {ring} of {depth}"), row));
-        }
+        let row = Row { ring, ..plain_row() };
+        let row = Row { x: Mix { h, ..row.x }, ..row };
+        rows.push((format!("read at {ring} of {depth}"), row));
+        let flags = row.flags | row::PUSH;
+        rows.push((format!("push at {ring} of {depth}"), Row { push, flags, ..row }));
     }
     rows
 }
 
 /// `row` with the saved copy read and written.
 pub(super) fn saving(row: Row) -> Row {
-    let (s_x, s_x0, s_eps, s_saved) = (0.25, -0.5, 1.5, 0.75);
+    let saved = Mix { x: 0.25, x0: -0.5, eps: 1.5, saved: 0.75, h: row.x.h, ..Mix::default() };
+    let push = match row.has(row::PUSH) {
+        true => Mix { saved: -0.25, ..row.push },
+        false => row.push,
+    };
     let flags = row.flags | row::WRITE_SAVED;
-    Row { x_saved: -0.5, s_x, s_x0, s_eps, s_saved, s_h: row.x_h, flags, ..row }
+    Row { x: Mix { saved: -0.5, ..row.x }, saved, push, flags, ..row }
 }

@@ -9,6 +9,7 @@
 mod cases;
 mod epilogue;
 mod matrix;
+mod output;
 mod parallel;
 pub mod philox;
 mod random;
@@ -19,11 +20,13 @@ pub mod add;
 pub mod attention;
 pub mod combine;
 pub mod concat;
+pub mod control;
 pub mod conv2d;
 pub mod embedding;
 pub mod group_norm;
 pub mod guidance;
 pub mod linear;
+pub mod mixture;
 pub mod model_input;
 pub mod noise;
 pub mod predict;
@@ -32,6 +35,7 @@ pub mod row;
 pub mod scale_shift;
 pub mod solver_step;
 pub mod time_embedding;
+pub mod trace;
 
 pub use activation::Act;
 pub use cases::{Case, CaseArg};
@@ -72,8 +76,11 @@ impl Arg {
     }
 }
 
-/// No op binds more buffers than this (WebGPU's default limit of storage buffers a stage).
-pub const MAX_ARGS: usize = 8;
+/// No op has more arguments than this.
+pub const MAX_ARGS: usize = 9;
+
+/// No launch binds more buffers than this (WebGPU's default limit of storage buffers a stage).
+pub const MAX_BOUND: usize = 8;
 
 /// The buffers of one call on the CPU, by position in [`Op::ARGS`]; an absent one is empty.
 /// `u32` buffers are the same words, see [`words`].
@@ -210,11 +217,13 @@ catalogue! {
     attention: Attention,
     combine: Combine,
     concat: Concat,
+    control: Control,
     conv2d: Conv2d,
     embedding: Embedding,
     group_norm: GroupNorm,
     guidance: Guidance,
     linear: Linear,
+    mixture: Mixture,
     model_input: ModelInput,
     noise: Noise,
     predict: Predict,
@@ -222,6 +231,7 @@ catalogue! {
     scale_shift: ScaleShift,
     solver_step: SolverStep,
     time_embedding: TimeEmbedding,
+    trace: Trace,
 }
 
 /// Named constants that the loader hands to every kernel source, so that none is typed twice.
@@ -230,6 +240,7 @@ pub fn constants() -> Vec<(&'static str, u32)> {
     all.extend_from_slice(activation::CONSTANTS);
     all.extend_from_slice(resample::CONSTANTS);
     all.extend_from_slice(row::CONSTANTS);
+    all.extend(control::layout::constants());
     all.extend_from_slice(noise::CONSTANTS);
     all.extend_from_slice(solver_step::CONSTANTS);
     all

@@ -2,9 +2,9 @@
 //! `[N, H, W, C]` in the storage type. `n` is `b`, or `2 b` under guidance: sample i reads state
 //! i % b.
 
-use super::cases::row_table;
+use super::cases::row_tables;
 use super::random::Random;
-use super::row::Row;
+use super::row::{self, Row, Rows};
 use super::{Arg, Buffers, Case, CaseArg, Cursor, Op, Span, parallel, params};
 
 params! {
@@ -16,6 +16,7 @@ params! {
         pub hw: u32,
         pub scale: f32,
         pub offset: f32,
+        pub per_sample: u32,
     }
 }
 
@@ -27,15 +28,18 @@ impl Op for Params {
     fn elements(&self, arg: usize) -> usize {
         match arg {
             0 => (self.b * self.c * self.hw) as usize,
-            1 => super::row::WORDS,
+            1 => row::table_elements(self.per_sample, self.b, 1),
             _ => (self.n * self.c * self.hw) as usize,
         }
     }
     fn reach(&self, arg: usize, span: &Span) -> usize {
         match arg {
-            1 => span.rows * super::row::WORDS,
+            1 => row::table_elements(self.per_sample, self.b, span.rows),
             _ => self.elements(arg),
         }
+    }
+    fn defines(&self) -> Vec<(&'static str, u32)> {
+        row::defines(self.per_sample)
     }
     fn flops(&self) -> u64 {
         2 * self.n as u64 * self.c as u64 * self.hw as u64
@@ -43,10 +47,12 @@ impl Op for Params {
     fn reference(&self, cursor: Cursor, buffers: &mut Buffers) {
         let [x, table, ..] = buffers.read;
         let (b, c, hw) = (self.b as usize, self.c as usize, self.hw as usize);
-        let scale = self.scale * Row::at(table, cursor).c_in;
+        let rows = Rows { table, cursor, per_sample: self.per_sample };
         let y = &mut buffers.write[2][..self.elements(2)];
         parallel::vectors(y, c, |i, y| {
-            let x = &x[(i / hw % b) * c * hw + i % hw..];
+            let sample = i / hw % b;
+            let scale = self.scale * rows.of(sample).c_in;
+            let x = &x[sample * c * hw + i % hw..];
             for (k, y) in y.iter_mut().enumerate() {
                 *y = scale * x[k * hw] + self.offset;
             }
@@ -56,13 +62,17 @@ impl Op for Params {
         let mut random = Random::new(Self::NAME);
         let cursor = Cursor { row: 3, time: 1 };
         let sizes = [(1, 1, 1, 1), (2, 2, 3, 35), (3, 6, 1, 9), (2, 4, 4, 16), (1, 2, 5, 7)];
-        let case = |(b, n, c, hw)| {
-            let params = Params { b, n, c, hw, scale: 2.0, offset: -1.0 };
-            let row = Row { c_in: 0.3, ..Row::default() };
+        let mut case = |(b, n, c, hw), rows: &[Row], what: &str| {
+            let per_sample = (rows.len() > 1).into();
+            let params = Params { b, n, c, hw, scale: 2.0, offset: -1.0, per_sample };
             let x = random.f32(params.elements(0), 3.0);
-            let args = vec![x, row_table(row, cursor), CaseArg::Output];
-            Case::new(format!("model_input {b}->{n} {c}x{hw}"), params, args).at(cursor)
+            let args = vec![x, row_tables(rows, b, cursor), CaseArg::Output];
+            Case::new(format!("model_input {b}->{n} {c}x{hw}{what}"), params, args).at(cursor)
         };
-        sizes.into_iter().map(case).collect()
+        let row = |c_in| Row { c_in, ..Row::default() };
+        let mut cases: Vec<Case> =
+            sizes.into_iter().map(|size| case(size, &[row(0.3)], "")).collect();
+        cases.push(case((3, 6, 2, 9), &[row(0.3), row(-1.5), row(0.9)], " of rows of their own"));
+        cases
     }
 }

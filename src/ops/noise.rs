@@ -9,10 +9,10 @@
 //! `MODE_TABLE`: draws made by the host, `draws[index][B, C, H, W]`.
 //! A draw whose coefficient is zero is not written.
 
-use super::cases::{noisy, plain_row, row_table, run_words};
+use super::cases::{noisy, plain_row, row_tables, run_words};
 use super::philox::{normal_pair, philox4x32_10};
 use super::random::Random;
-use super::row::{Draw, Row};
+use super::row::{self, Draw, Mix, Row, Rows};
 use super::solver_step::{RUN_HEADER, RUN_SAMPLE};
 use super::{Arg, Buffers, Case, CaseArg, Cursor, Op, Span, parallel, params, words};
 
@@ -35,6 +35,7 @@ params! {
         pub mode: u32,
         pub threads: u32,
         pub calls: u32,
+        pub per_sample: u32,
     }
 }
 
@@ -92,7 +93,7 @@ impl Op for Params {
 
     fn elements(&self, arg: usize) -> usize {
         match arg {
-            0 => super::row::WORDS,
+            0 => row::table_elements(self.per_sample, self.b, 1),
             1 => super::solver_step::run_words(self.b as usize),
             2 => (self.b * self.numel) as usize,
             _ => (2 * self.b * self.numel) as usize,
@@ -100,45 +101,60 @@ impl Op for Params {
     }
     fn reach(&self, arg: usize, span: &Span) -> usize {
         match arg {
-            0 => span.rows * super::row::WORDS,
+            0 => row::table_elements(self.per_sample, self.b, span.rows),
             2 => span.draws * self.elements(arg),
             _ => self.elements(arg),
         }
+    }
+    fn defines(&self) -> Vec<(&'static str, u32)> {
+        row::defines(self.per_sample)
     }
     fn flops(&self) -> u64 {
         30 * self.b as u64 * self.numel as u64
     }
     fn reference(&self, cursor: Cursor, buffers: &mut Buffers) {
         let [table, run, draws, ..] = buffers.read;
-        let row = Row::at(table, cursor);
+        let rows = Rows { table, cursor, per_sample: self.per_sample };
         let generator = Generator { params: *self, run: words(run), draws };
         let (b, numel) = (self.b as usize, self.numel as usize);
         let halves = buffers.write[3][..2 * b * numel].chunks_mut(b * numel);
-        for (draw, z) in row.draws().iter().zip(halves) {
-            let Some(draw) = draw else { continue };
-            parallel::vectors(z, numel, |sample, z| generator.fill(*draw, sample, z));
+        for (half, z) in halves.enumerate() {
+            parallel::vectors(z, numel, |sample, z| {
+                let draw = rows.of(sample).draws()[half];
+                draw.into_iter().for_each(|draw| generator.fill(draw, sample, z));
+            });
         }
     }
     fn cases() -> Vec<Case> {
         let mut random = Random::new(Self::NAME);
         let cursor = Cursor { row: 1, time: 0 };
         let both = noisy(plain_row());
-        let one = Row { x_z1: 0.0, ..both };
-        let saved = Row { x_z0: 0.0, x_z1: 0.0, s_z1: 0.5, ..both };
-        let rows = [("both", both), ("first", one), ("second, for the copy", saved)];
+        let none = Mix { z0: 0.0, z1: 0.0, ..both.x };
+        let one = Row { x: Mix { z1: 0.0, ..both.x }, ..both };
+        let saved = Row { x: none, saved: Mix { z1: 0.5, ..Mix::default() }, ..both };
+        let push = Row { x: none, push: Mix { z0: 0.5, ..Mix::default() }, ..both };
+        let rows: [(&str, &[Row]); 5] = [
+            ("both", &[both]),
+            ("first", &[one]),
+            ("second, for the copy", &[saved]),
+            ("first, for the push", &[push]),
+            ("rows of their own", &[both, one, saved]),
+        ];
         let mut cases = Vec::new();
         for (mode, name) in
             [(MODE_PHILOX, "philox"), (MODE_TABLE, "table"), (MODE_TORCH_CUDA, "torch-cuda")]
         {
             for (b, numel) in [(1, 1), (3, 21), (2, 64)] {
                 for (what, row) in rows {
-                    let p = Params { b, numel, mode, threads: 256, calls: 3 };
+                    let per_sample = (row.len() > 1).into();
+                    let p = Params { b, numel, mode, threads: 256, calls: 3, per_sample };
                     let draws = match mode {
                         MODE_TABLE => random.f32(3 * p.elements(2), 2.0),
                         _ => CaseArg::Absent,
                     };
                     let run = run_words(b as usize);
-                    let args = vec![row_table(row, cursor), run, draws, CaseArg::OutputF32];
+                    let table = row_tables(row, b, cursor);
+                    let args = vec![table, run, draws, CaseArg::OutputF32];
                     let name = format!("noise {name} {b}x{numel} {what}");
                     cases.push(Case::new(name, p, args).at(cursor));
                 }
@@ -156,7 +172,8 @@ mod tests {
     /// the grid is one block, whatever the device.
     #[test]
     fn torch_cuda_starts_as_known() {
-        let params = Params { b: 1, numel: 5, mode: MODE_TORCH_CUDA, threads: 256, calls: 1 };
+        let mode = MODE_TORCH_CUDA;
+        let params = Params { b: 1, numel: 5, mode, threads: 256, calls: 1, per_sample: 0 };
         let generator = Generator { params, run: &[0; 6], draws: &[] };
         let mut z = [0.0; 5];
         generator.fill(Draw::default(), 0, &mut z);

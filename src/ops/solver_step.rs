@@ -7,9 +7,9 @@
 
 mod cases;
 
-use super::guidance::{guidance_of, guide};
 use super::noise::{self, Generator};
-use super::row::{self, Row, State};
+use super::output::Output;
+use super::row::{self, Row, Rows, State};
 use super::{Arg, Buffers, Case, Cursor, Op, Span, params, words};
 use rayon::prelude::*;
 use std::cell::RefCell;
@@ -44,40 +44,20 @@ params! {
         pub mode: u32,
         pub threads: u32,
         pub calls: u32,
+        pub per_sample: u32,
     }
 }
 
-/// What the step of one sample reads besides the state.
-struct Inputs<'a> {
-    f: &'a [f32],
-    run: &'a [u32],
-    /// `[z0 | z1]` of the sample.
-    z: &'a [f32],
-}
-
 impl Params {
-    /// The step of one sample: `guidance`, `predict` and `combine` of each element.
-    fn step(&self, row: &Row, state: &mut State, sample: usize, inputs: &Inputs) {
-        let (c, cf, hw) = (self.c as usize, self.cf as usize, self.hw as usize);
-        let (z0, z1) = inputs.z.split_at(c * hw);
-        let w = guidance_of(inputs.run, sample);
-        for i in 0..c * hw {
-            let (channel, pixel) = (i / hw, i % hw);
+    /// The step of one sample: guidance, prediction and update of each element; z is
+    /// `[z0 | z1]`.
+    fn step(&self, row: &Row, state: &mut State, sample: usize, output: &Output, z: &[f32]) {
+        let (z0, z1) = z.split_at((self.c * self.hw) as usize);
+        for i in 0..z0.len() {
             let (mut x0, mut eps, mut scale) = (0.0, 0.0, 1.0);
             if row.has(row::EVAL) {
-                let at = |half: usize, channel: usize| {
-                    let n = half * self.b as usize + sample;
-                    inputs.f[(n * hw + pixel) * cf + channel]
-                };
-                let conditional = at(0, channel);
-                let f = match self.guided {
-                    0 => conditional,
-                    _ => guide(conditional, at(1, channel), w),
-                };
-                (x0, eps) = row.predict(state.x[i], f);
-                if row.has(row::LEARNED) {
-                    scale = row.log_scale(at(0, c + channel)).exp();
-                }
+                (x0, eps) = row.predict(state.x[i], output.outputs(row, sample, i));
+                scale = output.noise_scale(row, sample, i);
             }
             // Noise that was not drawn is whatever the buffer held: its coefficient is zero.
             row.update(state, i, x0, eps, [scale * z0[i], scale * z1[i]]);
@@ -101,18 +81,18 @@ impl Op for Params {
     fn elements(&self, arg: usize) -> usize {
         match arg {
             1 => ((1 + self.guided) * self.b * self.hw * self.cf) as usize,
-            2 => super::row::WORDS,
+            2 => row::table_elements(self.per_sample, self.b, 1),
             3 => run_words(self.b as usize),
             6 => (self.depth * self.b * self.c * self.hw) as usize,
             _ => (self.b * self.c * self.hw) as usize,
         }
     }
     fn defines(&self) -> Vec<(&'static str, u32)> {
-        super::wide("VEC4", &[self.c * self.hw])
+        [super::wide("VEC4", &[self.c * self.hw]), row::defines(self.per_sample)].concat()
     }
     fn reach(&self, arg: usize, span: &Span) -> usize {
         match arg {
-            2 => span.rows * super::row::WORDS,
+            2 => row::table_elements(self.per_sample, self.b, span.rows),
             4 => span.draws * self.elements(arg),
             _ => self.elements(arg),
         }
@@ -122,26 +102,30 @@ impl Op for Params {
     }
     fn reference(&self, cursor: Cursor, buffers: &mut Buffers) {
         let [_, f, table, run, draws, ..] = buffers.read;
-        let row = Row::at(table, cursor);
+        let rows = Rows { table, cursor, per_sample: self.per_sample };
         let params = noise::Params {
             b: self.b,
             numel: self.c * self.hw,
             mode: self.mode,
             threads: self.threads,
             calls: self.calls,
+            per_sample: self.per_sample,
         };
         let generator = Generator { params, run: words(run), draws };
         let numel = params.numel as usize;
-        let [x, _, _, _, _, saved, history, _] = &mut buffers.write;
+        let (b, c, cf, hw) = (self.b as usize, self.c as usize, self.cf as usize, self.hw as usize);
+        let output = Output { f, run: words(run), b, c, cf, hw, guided: self.guided != 0 };
+        let [x, _, _, _, _, saved, history, ..] = &mut buffers.write;
         let history = history.get_mut(..self.elements(6)).unwrap_or_default();
         let samples = State::parts(x, saved, history, self.elements(0), numel);
         samples.into_par_iter().enumerate().for_each(|(sample, mut state)| {
+            let row = rows.of(sample);
             NOISE.with_borrow_mut(|z| {
                 z.resize(2 * numel, 0.0);
                 for (draw, z) in row.draws().into_iter().zip(z.chunks_mut(numel)) {
                     draw.into_iter().for_each(|draw| generator.fill(draw, sample, z));
                 }
-                self.step(&row, &mut state, sample, &Inputs { f, run: words(run), z });
+                self.step(&row, &mut state, sample, &output, z);
             });
         });
     }

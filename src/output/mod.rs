@@ -5,9 +5,12 @@
 
 mod array;
 mod beside;
+mod canvas;
+pub mod cloud;
 mod folder;
 mod grid;
 mod pixels;
+pub mod plot;
 mod target;
 
 pub use beside::discard;
@@ -15,7 +18,7 @@ pub use target::Target;
 
 use crate::error::Result;
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use target::Kind;
@@ -32,8 +35,10 @@ pub struct Identity {
     pub steps: usize,
     /// The classifier-free guidance weight; 1 is none.
     pub guidance: f64,
-    pub eta: f64,
+    pub eta: Option<f64>,
     pub clipped_eps: bool,
+    /// Whatever else was said about solver and guidance, by flag.
+    pub options: BTreeMap<String, String>,
     pub seed: u64,
     pub noise: String,
     pub precision: String,
@@ -197,6 +202,14 @@ impl Gathered {
         self.indices.sort_unstable();
         self
     }
+}
+
+/// Writes f32 `data` of `shape` as .npy.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn save_array(path: &Path, data: &[f32], shape: &[usize]) -> Result<()> {
+    array::save_npy(path, data, shape).map(|_| ())
 }
 
 /// The folder that `path` lies in.

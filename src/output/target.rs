@@ -105,6 +105,22 @@ impl Target {
         Ok(Target { path, kind })
     }
 
+    /// Judges `path` for one file with one of these `endings`, whatever it will hold.
+    ///
+    /// # Errors
+    /// Another ending, and what [`Target::open`] says of a path.
+    pub fn file(path: impl Into<PathBuf>, endings: &[&str]) -> Result<PathBuf> {
+        let path = path.into();
+        let what = format!("--out {}", path.display());
+        let ending = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+        if !ending.as_deref().is_some_and(|ending| endings.contains(&ending)) {
+            let expected = format!("a file that ends in .{}", endings.join(" or ."));
+            let found = ending.map_or("no extension".to_string(), |e| format!(".{e}"));
+            return Err(Error::invalid(what, expected, found, "name such a file"));
+        }
+        Target::open(path, [1; 3], 1, 1).map(|target| target.path)
+    }
+
     /// Whether a second run can go on with what a first one left here.
     pub fn is_folder(&self) -> bool {
         self.kind == Kind::Folder

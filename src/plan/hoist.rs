@@ -24,13 +24,19 @@ impl Depends {
 }
 
 /// Gives each kernel its domain. A table of more than `table_bytes` stays in the loop, where it
-/// costs a little work in each row instead of memory; what it reads may still leave.
-pub(super) fn hoist(plan: &mut Plan, table_bytes: usize) {
+/// costs a little work in each row instead of memory; what it reads may still leave. Where times
+/// vary, a time is as much a sample's own as its state.
+pub(super) fn hoist(plan: &mut Plan, table_bytes: usize, times_vary: bool) {
     let mut depends: Vec<Depends> = Vec::with_capacity(plan.kernels.len());
     for kernel in &mut plan.kernels {
         let mut d = match kernel.layer {
+            Layer::TimeEmbedding { .. } if times_vary => {
+                Depends { state: true, ..Depends::default() }
+            }
             Layer::State { .. } => Depends { state: true, ..Depends::default() },
-            Layer::TimeEmbedding { .. } => Depends { time: true, ..Depends::default() },
+            Layer::TimeEmbedding { .. } | Layer::Mixture { .. } => {
+                Depends { time: true, ..Depends::default() }
+            }
             Layer::ClassEmbedding { .. } | Layer::LabelEmbedding { .. } => {
                 Depends { condition: true, ..Depends::default() }
             }

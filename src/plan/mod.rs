@@ -62,6 +62,8 @@ pub struct Options {
     pub sizes: Sizes,
     /// A hoisted table larger than this stays in the loop.
     pub table_bytes: usize,
+    /// Each sample has a time of its own.
+    pub times_vary: bool,
 }
 
 /// Index of a kernel in [`Plan::kernels`], and of the one value it computes.
@@ -129,7 +131,7 @@ impl Plan {
     pub fn new(graph: &Graph, options: &Options) -> Plan {
         let mut plan = Plan::plain(graph, options.sizes);
         if options.hoist {
-            hoist::hoist(&mut plan, options.table_bytes);
+            hoist::hoist(&mut plan, options.table_bytes, options.times_vary);
         }
         if options.fuse {
             fuse::fuse(&mut plan);

@@ -2,9 +2,10 @@
 
 use super::lower::{Lowering, lower};
 use super::slots::Slots;
-use super::{Body, Input, Launch, Memory, Program, RowRef, SlotId, Source, table};
+use super::solver::Solver;
+use super::{Body, Input, Memory, Program, RowRef, SlotId, Source, table};
 use crate::graph::{Graph, Shape};
-use crate::ops::{Span, combine, guidance, noise, predict, solver_step};
+use crate::ops::Span;
 use crate::plan::{self, Domain, KernelId, Lifetime, Plan, Sizes};
 use crate::solver::Trajectory;
 use crate::tensor::DType;
@@ -36,6 +37,8 @@ pub struct Options {
     pub noise: NoiseMode,
     pub hoist: bool,
     pub fuse: bool,
+    /// The output is the state after each row, `[rows, B, C, H, W]`; the last is the samples.
+    pub trace: bool,
     /// A hoisted table larger than this stays in the loop.
     pub table_bytes: usize,
 }
@@ -47,7 +50,7 @@ impl Program {
     /// Compiles the whole trajectory of `graph` for one batch.
     pub fn build(graph: &Graph, trajectory: &Trajectory, options: &Options) -> Program {
         let sizes = Sizes {
-            times: trajectory.times.len(),
+            times: trajectory.times.len().max(1),
             conditions: options.labels.len().max(1),
             samples: options.batch * if options.guided { 2 } else { 1 },
         };
@@ -58,6 +61,7 @@ impl Program {
                 fuse: options.fuse,
                 sizes,
                 table_bytes: options.table_bytes,
+                times_vary: trajectory.adaptive.is_some(),
             },
         );
         Builder::new(graph, &plan, trajectory, options).finish()
@@ -70,12 +74,7 @@ struct Builder<'a> {
     trajectory: &'a Trajectory,
     options: &'a Options,
     slots: Slots,
-    x: SlotId,
-    table: SlotId,
-    run: SlotId,
-    draws: Option<SlotId>,
-    saved: Option<SlotId>,
-    history: Option<SlotId>,
+    solver: Solver,
 }
 
 impl<'a> Builder<'a> {
@@ -85,22 +84,11 @@ impl<'a> Builder<'a> {
         trajectory: &'a Trajectory,
         options: &'a Options,
     ) -> Self {
-        let n = options.batch * options.state.iter().product::<usize>();
+        let output = &plan.kernels[plan.output];
+        debug_assert_eq!(output.domain, Domain::Sample);
         let mut slots = Slots::default();
-        let x = slots.add("x", DType::F32, n, Source::State);
-        let table = slots.table("rows", DType::F32, table::rows(trajectory));
-        let words = solver_step::run_words(options.batch);
-        let run = slots.add("run", DType::U32, words, Source::Input(Input::Run));
-        let draws = (options.noise == NoiseMode::Table).then(|| {
-            let len = trajectory.draws * n;
-            slots.add("draws", DType::F32, len, Source::Input(Input::Draws))
-        });
-        let saves = trajectory.rows.iter().any(|r| r.saved.is_some());
-        let saved = saves.then(|| slots.add("saved", DType::F32, n, Source::State));
-        let depth = trajectory.history;
-        let history =
-            (depth > 0).then(|| slots.add("history", DType::F32, depth * n, Source::State));
-        Builder { graph, plan, trajectory, options, slots, x, table, run, draws, saved, history }
+        let solver = Solver::new(&mut slots, trajectory, options, output.shape.channels());
+        Builder { graph, plan, trajectory, options, slots, solver }
     }
 
     fn finish(mut self) -> Program {
@@ -116,8 +104,9 @@ impl<'a> Builder<'a> {
             plan: self.plan,
             values: &values,
             storage: self.options.storage,
-            state: self.x,
-            table: self.table,
+            state: self.solver.x,
+            table: self.solver.input_table(),
+            sample_times: self.solver.times,
             condition,
             batch: self.options.batch,
             times: &self.trajectory.times,
@@ -129,21 +118,39 @@ impl<'a> Builder<'a> {
             let hoisted = self.plan.kernels[id].hoisted();
             if hoisted { &mut prologue } else { &mut step }.push(launch);
         }
-        let update = self.solver(None);
-        step.extend(self.solver(Some(values[self.plan.output])));
+        let f = values[self.plan.output];
+        let update = self.solver.update(&mut self.slots, None);
+        let plain = self.solver.update(&mut self.slots, Some(f));
+        let mut bodies = vec![
+            Body { name: "update", launches: update },
+            Body { name: "step", launches: [step.clone(), plain].concat() },
+        ];
+        if self.solver.controls() {
+            step.extend(self.solver.controlled(&mut self.slots, f));
+            bodies.push(Body { name: "controlled", launches: step });
+        }
+        let output = match self.solver.trace(&self.slots) {
+            Some((launch, trace)) => {
+                bodies.iter_mut().for_each(|body| body.launches.push(launch.clone()));
+                trace
+            }
+            None => self.solver.x,
+        };
+        let guided = self.options.guided;
         let rows = self.trajectory.rows.iter().map(|row| match &row.eval {
+            None if row.stage.is_some() => RowRef { body: 2, time: 0 },
             None => RowRef { body: 0, time: 0 },
-            Some(eval) => RowRef { body: 1, time: eval.time as u32 },
+            Some(eval) => {
+                let body = if table::is_controlled(row, guided) { 2 } else { 1 };
+                RowRef { body, time: eval.time as u32 }
+            }
         });
         Program {
             rows: rows.collect(),
             prologue,
-            bodies: vec![
-                Body { name: "update", launches: update },
-                Body { name: "step", launches: step },
-            ],
-            output: self.x,
-            output_len: self.slots[self.x].len,
+            bodies,
+            output,
+            output_len: self.slots[output].len,
             span: Span {
                 times: self.plan.sizes.times,
                 conditions: self.plan.sizes.conditions,
@@ -207,90 +214,4 @@ impl<'a> Builder<'a> {
         }
         (slots, memory)
     }
-
-    /// The launches of one update: fused, or step by step. `f` is the network's output.
-    fn solver(&mut self, f: Option<SlotId>) -> Vec<Launch> {
-        if self.options.fuse { vec![self.solver_step(f)] } else { self.solver_plain(f) }
-    }
-
-    fn solver_step(&self, f: Option<SlotId>) -> Launch {
-        let dims = self.dims();
-        let (mode, threads, calls) = self.noise_mode();
-        let params = solver_step::Params {
-            b: dims.b,
-            c: dims.c,
-            cf: dims.cf,
-            hw: dims.hw,
-            guided: self.options.guided.into(),
-            depth: self.trajectory.history as u32,
-            mode,
-            threads,
-            calls,
-        };
-        let args = vec![
-            Some(self.x),
-            f,
-            Some(self.table),
-            Some(self.run),
-            self.draws,
-            self.saved,
-            self.history,
-        ];
-        Launch { call: params.into(), args, layer: Program::SOLVER.into() }
-    }
-
-    fn solver_plain(&mut self, f: Option<SlotId>) -> Vec<Launch> {
-        let Dims { b, c, cf, hw } = self.dims();
-        let n = (b * c * hw) as usize;
-        let mut launches = Vec::new();
-        let mut push = |call, args: Vec<Option<SlotId>>| {
-            launches.push(Launch { call, args, layer: Program::SOLVER.into() });
-        };
-        let mut prediction = [None; 3];
-        if let Some(mut f) = f {
-            if self.options.guided {
-                let y = self.slots.scratch("guided", n / c as usize * cf as usize);
-                let params = guidance::Params { b, c, cf, hw };
-                push(params.into(), vec![Some(f), Some(self.run), Some(y)]);
-                f = y;
-            }
-            prediction = ["x0", "eps", "log_scale"].map(|name| Some(self.slots.scratch(name, n)));
-            let [x0, eps, log_scale] = prediction;
-            let params = predict::Params { b, c, cf, hw };
-            push(params.into(), vec![Some(self.x), Some(f), Some(self.table), x0, eps, log_scale]);
-        }
-        let z = Some(self.slots.scratch("z", 2 * n));
-        let (mode, threads, calls) = self.noise_mode();
-        let params = noise::Params { b, numel: c * hw, mode, threads, calls };
-        push(params.into(), vec![Some(self.table), Some(self.run), self.draws, z]);
-        let params = combine::Params { n: n as u32, depth: self.trajectory.history as u32 };
-        let [x0, eps, log_scale] = prediction;
-        let x = Some(self.x);
-        let table = Some(self.table);
-        push(params.into(), vec![x, table, x0, eps, log_scale, z, self.saved, self.history]);
-        launches
-    }
-
-    fn noise_mode(&self) -> (u32, u32, u32) {
-        match self.options.noise {
-            NoiseMode::Philox => (noise::MODE_PHILOX, 0, 0),
-            NoiseMode::Table => (noise::MODE_TABLE, 0, 0),
-            NoiseMode::TorchCuda { threads, calls } => (noise::MODE_TORCH_CUDA, threads, calls),
-        }
-    }
-
-    fn dims(&self) -> Dims {
-        let [c, h, w] = self.options.state;
-        let cf = self.plan.kernels[self.plan.output].shape.channels();
-        debug_assert_eq!(self.plan.kernels[self.plan.output].domain, Domain::Sample);
-        Dims { b: self.options.batch as u32, c: c as u32, cf: cf as u32, hw: (h * w) as u32 }
-    }
-}
-
-/// Sizes of the state and of the network's output `[b, hw, cf]`.
-struct Dims {
-    b: u32,
-    c: u32,
-    cf: u32,
-    hw: u32,
 }

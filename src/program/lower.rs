@@ -5,7 +5,7 @@ use super::{Launch, Pack, SlotId};
 use crate::graph::{Graph, Layer, ParamId, Shape};
 use crate::ops::{
     Act, Call, RowMap, activation, add, attention, concat, conv2d, embedding, group_norm, linear,
-    model_input, resample, scale_shift, time_embedding,
+    mixture, model_input, resample, scale_shift, time_embedding,
 };
 use crate::plan::{Domain, Kernel, KernelId, Plan};
 use crate::tensor::DType;
@@ -19,6 +19,9 @@ pub(super) struct Lowering<'a> {
     pub storage: DType,
     pub state: SlotId,
     pub table: SlotId,
+    /// What each sample's network is told, where that is not a time of the trajectory; `table` then
+    /// holds a row for each sample.
+    pub sample_times: Option<SlotId>,
     pub condition: SlotId,
     pub batch: usize,
     pub times: &'a [f64],
@@ -32,13 +35,14 @@ pub(super) fn lower(l: &Lowering, slots: &mut Slots, id: KernelId) -> Launch {
     let (call, args) = match &kernel.layer {
         Layer::State { scale, offset } => at.state(*scale, *offset),
         Layer::TimeEmbedding { dim, flip, shift, max_period } => {
-            let times: Vec<f32> = l.times.iter().map(|t| *t as f32).collect();
-            at.sinusoid(slots, ("times", times), Domain::Time, (*dim, *flip, *shift, *max_period))
+            let (times, map) = at.times(slots);
+            at.sinusoid(slots, times, map, (*dim, *flip, *shift, *max_period))
         }
         Layer::LabelEmbedding { dim, flip, shift, max_period } => {
-            let labels: Vec<f32> = l.labels.iter().map(|t| *t as f32).collect();
+            let labels = l.labels.iter().map(|t| (*t as f32).to_bits()).collect();
+            let labels = slots.table("label_times", DType::F32, labels);
             let sinusoid = (*dim, *flip, *shift, *max_period);
-            at.sinusoid(slots, ("label_times", labels), Domain::Condition, sinusoid)
+            at.sinusoid(slots, labels, at.map(Domain::Condition), sinusoid)
         }
         Layer::ClassEmbedding { table } => at.class_embedding(slots, *table),
         Layer::Linear { weight, bias } => at.linear(slots, *weight, *bias),
@@ -54,6 +58,7 @@ pub(super) fn lower(l: &Lowering, slots: &mut Slots, id: KernelId) -> Launch {
         Layer::Concat => at.concat(),
         Layer::Upsample => at.resample(resample::Mode::Up),
         Layer::Downsample => at.resample(resample::Mode::Down),
+        Layer::Mixture { count, components } => at.mixture(slots, *count, components),
         Layer::Attention { heads, scale } => at.attention(*heads, *scale),
     };
     Launch { call, args, layer: kernel.name.clone() }
@@ -115,23 +120,31 @@ impl At<'_> {
         bias.map(|b| slots.weight(self.l.graph.param(b), Pack::Flat, DType::F32))
     }
 
+    /// The times as the network is told them, and how the kernel's rows find theirs: a time of the
+    /// trajectory, or in adaptive steps each sample's own.
+    fn times(&self, slots: &mut Slots) -> (SlotId, RowMap) {
+        if let Some(times) = self.l.sample_times {
+            return (times, RowMap { time: 0, cond: 0, div: 1, modulo: self.l.batch as u32 });
+        }
+        let times = self.l.times.iter().map(|t| (*t as f32).to_bits()).collect();
+        (slots.table("times", DType::F32, times), self.map(Domain::Time))
+    }
+
     fn state(&self, scale: f32, offset: f32) -> Lowered {
         let b = self.l.batch as u32;
-        let params =
-            model_input::Params { b, n: self.n(), c: self.c(), hw: self.hw(), scale, offset };
+        let (n, c, hw) = (self.n(), self.c(), self.hw());
+        let per_sample = self.l.sample_times.is_some().into();
+        let params = model_input::Params { b, n, c, hw, scale, offset, per_sample };
         (params.into(), vec![Some(self.l.state), Some(self.l.table), self.y])
     }
 
     fn sinusoid(
         &self,
         slots: &mut Slots,
-        (name, times): (&str, Vec<f32>),
-        domain: Domain,
+        times: SlotId,
+        map: RowMap,
         (dim, flip, shift, max_period): (usize, bool, f64, f64),
     ) -> Lowered {
-        let map = self.map(domain);
-        let words = times.iter().map(|t| t.to_bits()).collect();
-        let times = slots.table(name, DType::F32, words);
         let freqs = frequencies(dim / 2, shift, max_period);
         let freqs = slots.table("freqs", DType::F32, freqs.iter().map(|f| f.to_bits()).collect());
         let params =
@@ -269,6 +282,15 @@ impl At<'_> {
         let (h, w, c) = map_size(self.shape(self.inputs[0]));
         let params = resample::Params { n: self.n(), h, w, c, mode: mode as u32 };
         (params.into(), vec![self.slot(self.inputs[0]), self.y])
+    }
+
+    fn mixture(&self, slots: &mut Slots, count: usize, components: &[f32]) -> Lowered {
+        let (times, map) = self.times(slots);
+        let words = components.iter().map(|v| v.to_bits()).collect();
+        let components = slots.table("components", DType::F32, words);
+        let params = mixture::Params { map, n: self.n(), d: self.c(), k: count as u32 };
+        let x = self.slot(self.inputs[0]);
+        (params.into(), vec![x, Some(times), Some(components), self.condition(&[map]), self.y])
     }
 
     fn attention(&self, heads: usize, scale: f32) -> Lowered {

@@ -4,16 +4,19 @@
 //! names one of a few loop bodies), and the slot that holds the samples. It is complete, printable
 //! and comparable; the same value runs on every backend.
 
+mod adaptive;
 mod build;
 mod display;
 mod lower;
 mod slots;
+mod solver;
 mod table;
 mod validate;
 
 pub use build::{NoiseMode, Options, TABLE_BYTES};
 
 use crate::ops::{Call, Span};
+use crate::solver::Adaptive;
 use crate::tensor::DType;
 use std::sync::Arc;
 
@@ -107,7 +110,8 @@ pub struct Program {
     pub prologue: Vec<Launch>,
     pub bodies: Vec<Body>,
     pub rows: Vec<RowRef>,
-    /// f32 `[B, C, H, W]`, read back once.
+    /// f32 `[B, C, H, W]` and, where steps are adaptive, the [`Report`] of each sample; under
+    /// [`Options::trace`] one of these a row. Read back once.
     pub output: SlotId,
     /// Elements of the output to read.
     pub output_len: usize,
@@ -115,6 +119,26 @@ pub struct Program {
     pub span: Span,
     pub memory: Memory,
 }
+
+/// How far a sample came in adaptive steps, as the output holds it after the samples.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Report {
+    /// Steps that went through, and steps that were taken back.
+    pub accepted: f32,
+    pub rejected: f32,
+    /// -ln(sigma) where it stands.
+    pub lambda: f32,
+}
+
+impl Report {
+    /// Whether the sample came to the end, which the device holds in f32.
+    pub fn arrived(&self, adaptive: &Adaptive) -> bool {
+        self.lambda >= -adaptive.sigma_end.ln() as f32
+    }
+}
+
+const _: () = assert!(size_of::<Report>() == 4 * crate::ops::control::layout::REPORT);
 
 /// What the placement came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

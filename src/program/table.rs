@@ -1,71 +1,102 @@
 //! Rows of a trajectory as the device reads them: f64 expressions rounded once to f32.
 
-use crate::ops::row::{self, Row as DeviceRow};
-use crate::solver::{Expr, Row, Term, Trajectory};
+use super::adaptive;
+use crate::ops::control::layout;
+use crate::ops::row::{self, Mix, Row as DeviceRow};
+use crate::solver::{Adaptive, Eval, Expr, Row, Stage, Term, Threshold, Trajectory};
 
-/// Coefficients of one expression in the order of the device's row.
-struct Coefficients {
-    x: f32,
-    x0: f32,
-    eps: f32,
-    saved: f32,
-    history: [f32; row::HISTORY],
-    noise: [f32; 2],
-}
-
-impl From<&Expr> for Coefficients {
-    fn from(expr: &Expr) -> Self {
+impl From<&Expr> for Mix {
+    fn from(expr: &Expr) -> Mix {
         let c = |term| expr.coefficient(term) as f32;
-        Coefficients {
+        Mix {
             x: c(Term::X),
             x0: c(Term::X0),
             eps: c(Term::Eps),
             saved: c(Term::Saved),
-            history: std::array::from_fn(|j| c(Term::History(j))),
-            noise: [c(Term::Noise(0)), c(Term::Noise(1))],
+            h: std::array::from_fn(|j| c(Term::History(j))),
+            z0: c(Term::Noise(0)),
+            z1: c(Term::Noise(1)),
         }
     }
 }
 
-/// The table that `solver_step` reads, one [`DeviceRow`] a row.
-pub(super) fn rows(trajectory: &Trajectory) -> Vec<u32> {
+/// What the rows are read in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setting {
+    /// Elements of a sample: the place of a quantile among them is known beforehand.
+    pub numel: usize,
+    pub guided: bool,
+}
+
+/// The table that `solver_step` reads, one [`DeviceRow`] a row; the numbers of adaptive steps
+/// follow.
+pub(super) fn rows(trajectory: &Trajectory, setting: Setting) -> Vec<u32> {
     let mut pushes = 0;
-    let mut words = Vec::with_capacity(trajectory.rows.len() * row::WORDS);
+    let mut rows = Vec::with_capacity(trajectory.rows.len());
     for row in &trajectory.rows {
         let ring = if trajectory.history == 0 { 0 } else { pushes % trajectory.history };
-        words.extend_from_slice(bytemuck::cast_slice(&[device_row(row, ring)]));
-        pushes += usize::from(row.push.is_some());
+        let device = match (&trajectory.adaptive, row.stage) {
+            (Some(adaptive), Some(stage)) => staged_row(adaptive, stage, setting),
+            (Some(_), None) => DeviceRow { stage: layout::INIT, ..device_row(row, setting) },
+            (None, _) => device_row(row, setting),
+        };
+        rows.push(DeviceRow { ring: ring as u32, ..device });
+        pushes += usize::from(device.has(row::PUSH));
     }
-    words
+    if let Some(adaptive) = &trajectory.adaptive {
+        rows.extend(row::pack_numbers(&adaptive::numbers(adaptive)));
+    }
+    bytemuck::cast_slice(&rows).to_vec()
 }
 
-fn device_row(row: &Row, ring: usize) -> DeviceRow {
-    let mut d = DeviceRow { ring: ring as u32, clip: f32::MAX, c_in: 1.0, ..Default::default() };
-    if let Some(eval) = &row.eval {
-        let p = eval.prediction;
-        d.flags |= row::EVAL;
-        d.c_in = p.c_in as f32;
-        (d.x0_x, d.x0_f) = (p.x0_x as f32, p.x0_f as f32);
-        (d.eps_x, d.eps_f, d.eps_x0) = (p.eps_x as f32, p.eps_f as f32, p.eps_x0 as f32);
-        d.clip = p.clip.map_or(f32::MAX, |c| c as f32);
-        if let Some((low, high)) = eval.log_variance {
-            d.flags |= row::LEARNED;
-            (d.log_var_min, d.log_var_max) = (low as f32, high as f32);
-        }
+/// What is known beforehand of a row that follows the progress of each sample.
+fn staged_row(adaptive: &Adaptive, stage: Stage, setting: Setting) -> DeviceRow {
+    let mut d = DeviceRow { stage: adaptive::stage(stage), ..DeviceRow::default() };
+    let decides = stage == Stage::Step(adaptive.method.rows() - 1);
+    d.flags = row::EVAL;
+    d.flags |= if stage == Stage::Finish { 0 } else { row::PUSH };
+    d.flags |= if stage == Stage::Start || decides { row::WRITE_SAVED } else { 0 };
+    d.clip = adaptive.model.clip.map_or(f32::MAX, |c| c as f32);
+    if let Some(threshold) = adaptive.model.threshold {
+        set_threshold(&mut d, threshold, setting);
     }
-    let x = Coefficients::from(&row.x);
-    (d.x_x, d.x_x0, d.x_eps, d.x_saved) = (x.x, x.x0, x.eps, x.saved);
-    (d.x_h, d.x_z0, d.x_z1) = (x.history, x.noise[0], x.noise[1]);
+    if setting.guided {
+        d.rescale = adaptive.guidance.rescale as f32;
+    }
+    d
+}
+
+fn set_threshold(d: &mut DeviceRow, threshold: Threshold, setting: Setting) {
+    let at = threshold.quantile.clamp(0.0, 1.0) * (setting.numel - 1) as f64;
+    d.flags |= row::THRESHOLD;
+    (d.threshold_rank, d.threshold_part) = (at.floor() as u32, at.fract() as f32);
+    d.threshold_max = threshold.max as f32;
+}
+
+/// Whether the row needs the launch of [`crate::ops::control`].
+pub(super) fn is_controlled(row: &Row, guided: bool) -> bool {
+    let rescales = |eval: &Eval| guided && eval.guidance.on && eval.guidance.rescale != 0.0;
+    let asks = |eval: &Eval| eval.prediction.threshold.is_some() || rescales(eval);
+    row.snr.is_some() || row.eval.as_ref().is_some_and(asks)
+}
+
+fn device_row(row: &Row, setting: Setting) -> DeviceRow {
+    let mut d = DeviceRow::default();
+    if let Some(eval) = &row.eval {
+        evaluation(&mut d, eval, setting);
+    }
+    d.x = Mix::from(&row.x);
     if let Some(saved) = &row.saved {
-        let s = Coefficients::from(saved);
         d.flags |= row::WRITE_SAVED;
-        (d.s_x, d.s_x0, d.s_eps, d.s_saved) = (s.x, s.x0, s.eps, s.saved);
-        (d.s_h, d.s_z0, d.s_z1) = (s.history, s.noise[0], s.noise[1]);
+        d.saved = Mix::from(saved);
     }
     if let Some(push) = &row.push {
-        let p = Coefficients::from(push);
         d.flags |= row::PUSH;
-        (d.p_x, d.p_x0, d.p_eps) = (p.x, p.x0, p.eps);
+        d.push = Mix::from(push);
+    }
+    if let Some(snr) = row.snr {
+        d.flags |= row::SNR;
+        (d.snr_ratio, d.snr_factor) = (snr.ratio as f32, snr.factor as f32);
     }
     if let Some(draw) = row.draws.first() {
         (d.z0_step, d.z0_stream, d.z0_index) = (draw.step, draw.stream, draw.index);
@@ -74,4 +105,27 @@ fn device_row(row: &Row, ring: usize) -> DeviceRow {
         (d.z1_step, d.z1_stream, d.z1_index) = (draw.step, draw.stream, draw.index);
     }
     d
+}
+
+fn evaluation(d: &mut DeviceRow, eval: &Eval, setting: Setting) {
+    let p = eval.prediction;
+    d.flags |= row::EVAL;
+    d.c_in = p.c_in as f32;
+    (d.x0_x, d.x0_f) = (p.x0_x as f32, p.x0_f as f32);
+    (d.eps_x, d.eps_f, d.eps_x0) = (p.eps_x as f32, p.eps_f as f32, p.eps_x0 as f32);
+    d.clip = p.clip.map_or(f32::MAX, |c| c as f32);
+    if let Some((low, high)) = eval.log_variance {
+        d.flags |= row::LEARNED;
+        (d.log_var_min, d.log_var_max) = (low as f32, high as f32);
+    }
+    if let Some(threshold) = p.threshold {
+        set_threshold(d, threshold, setting);
+    }
+    if setting.guided && eval.guidance.on {
+        d.flags |= row::GUIDE;
+        d.rescale = eval.guidance.rescale as f32;
+        if eval.guidance.unconditional_eps {
+            d.flags |= row::UNCOND_EPS;
+        }
+    }
 }

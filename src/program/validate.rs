@@ -1,7 +1,8 @@
 //! What every backend may take for granted about a program.
 
-use super::{Launch, Program, Slot, Source};
+use super::{Launch, Program, Slot, SlotId, Source};
 use crate::error::{Error, Result};
+use crate::ops::control::layout;
 use crate::ops::{Access, Arg, Call, row};
 use crate::tensor::DType;
 
@@ -91,13 +92,11 @@ impl Program {
 
     /// Indices that tables hold where the launch reads them, in these rows of the program.
     fn check_contents(&self, launch: &Launch, rows: &[usize], what: &str) -> Result<()> {
-        let table = |arg: usize| {
-            let slot = launch.args[arg].map(|id| &self.slots[id.0].source);
-            match slot {
-                Some(Source::Table(words)) => &words[..],
-                _ => &[],
-            }
+        let table_of = |id: SlotId| match self.slots.get(id.0).map(|slot| &slot.source) {
+            Some(Source::Table(words)) => &words[..],
+            _ => &[],
         };
+        let table = |arg: usize| launch.args[arg].map_or(&[][..], table_of);
         let below = |name: &str, found: Option<u32>, bound: u32| match found {
             Some(found) if found >= bound => {
                 let what = format!("{what}: {name}");
@@ -110,26 +109,58 @@ impl Program {
             let bound = self.span.conditions as u32;
             below("a condition", table(arg).iter().max().copied(), bound)?;
         }
+        let row_table = |arg: usize| match launch.args[arg] {
+            Some(id) => table_of(self.made_from(id)),
+            None => &[],
+        };
         let read = |arg| {
-            let all = bytemuck::cast_slice::<u32, row::Row>(table(arg));
+            let all = bytemuck::cast_slice::<u32, row::Row>(row_table(arg));
             rows.iter().filter_map(|i| all.get(*i))
         };
-        let rings = |arg| read(arg).map(|r| r.ring).max();
-        let draws = |arg| read(arg).map(|r| r.z0_index.max(r.z1_index)).max();
+        let ring = |arg, depth: u32| {
+            below("a ring position", read(arg).map(|r| r.ring).max(), depth.max(1))?;
+            below("the depth of the history", Some(depth), row::HISTORY as u32 + 1)
+        };
+        let draw = |arg, draws: usize| {
+            let drawn = read(arg).map(|r| r.z0_index.max(r.z1_index)).max();
+            below("a draw", launch.args[draws].and(drawn), self.span.draws.max(1) as u32)
+        };
         match launch.call {
             Call::Embedding(p) => below("a label", table(1).iter().max().copied(), p.classes),
-            Call::Combine(p) => below("a ring position", rings(1), p.depth.max(1)),
-            Call::SolverStep(p) => {
-                below("a ring position", rings(2), p.depth.max(1))?;
-                let bound = self.span.draws.max(1) as u32;
-                below("a draw", launch.args[4].and(draws(2)), bound)
-            }
-            Call::Noise(_) => {
-                below("a draw", launch.args[2].and(draws(0)), self.span.draws.max(1) as u32)
+            Call::Combine(p) => ring(1, p.depth),
+            Call::SolverStep(p) => ring(2, p.depth).and_then(|()| draw(2, 4)),
+            Call::Noise(_) => draw(0, 2),
+            Call::Control(p) => {
+                let ranks = read(2).map(|r| r.threshold_rank).max();
+                below("a rank", ranks, (p.c * p.hw).max(1))?;
+                if p.adaptive != 0 {
+                    let numbers = (table(2).len() / row::WORDS).saturating_sub(p.adaptive as usize);
+                    let clock = clock_numbers(table(2), p.adaptive as usize);
+                    below("the clock of the steps", clock, (numbers * row::NUMBERS) as u32 + 1)?;
+                }
+                draw(2, 4)
             }
             _ => Ok(()),
         }
     }
+
+    /// The slot whose rows a slot of rows is made from: rows of samples are `control`'s copies.
+    fn made_from(&self, rows: SlotId) -> SlotId {
+        let mut launches = self.bodies.iter().flat_map(|body| &body.launches);
+        let control =
+            |l: &&Launch| matches!(l.call, Call::Control(_)) && l.args.get(5) == Some(&Some(rows));
+        launches.find(control).and_then(|l| l.args[2]).unwrap_or(rows)
+    }
+}
+
+/// Numbers up to the end of the clock of adaptive steps, `first` being the row where they begin.
+fn clock_numbers(table: &[u32], first: usize) -> Option<u32> {
+    let rows = bytemuck::cast_slice::<u32, row::Row>(table);
+    let row = rows.get(first + layout::CLOCK / row::NUMBERS)?;
+    let place = layout::CLOCK % row::NUMBERS;
+    let mix = [&row.x, &row.saved, &row.push][place / row::HISTORY];
+    let points = mix.h[place % row::HISTORY].max(2.0) as u32;
+    points.checked_mul(2)?.checked_add((layout::HEADER + layout::POINTS * layout::POINT) as u32)
 }
 
 fn check_slot(what: &str, arg: &Arg, slot: &Slot, elements: usize) -> Result<()> {

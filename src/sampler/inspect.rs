@@ -68,6 +68,8 @@ pub struct Inspection {
     pub plan: Vec<LaunchRow>,
     /// Buffers that are neither weights nor fixed tables.
     pub slots: Vec<SlotRow>,
+    /// What of the model's configuration the solver does not follow.
+    pub notes: Vec<String>,
 }
 
 /// Ho et al. 2020, section 4: what `DDPMScheduler` defaults to.
@@ -115,6 +117,7 @@ pub fn inspect(model: &Model, request: &Request) -> Result<Inspection> {
         layers: model.graph.nodes.len(),
         plan: plan(&program),
         slots: kept.map(slot_row).collect(),
+        notes: resolved.notes,
     })
 }
 

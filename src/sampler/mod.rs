@@ -1,8 +1,11 @@
 //! The library's front door: a model, a request and a backend make a [`Sampler`].
 
+mod compare;
+mod exact;
 mod inspect;
 mod request;
 
+pub use compare::{Compared, Comparison, Measured, Skipped, compare};
 pub use inspect::{Inspection, inspect};
 pub use request::{Classes, Precision, Request, Shard};
 
@@ -11,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::noise::{self, NoiseKind};
 use crate::program::{self, NoiseMode, Program};
-use crate::solver::Trajectory;
+use crate::solver::{self, Adaptive, SchedulerConfig, Trajectory};
 use crate::tensor::DType;
 use request::Resolved;
 use serde::Serialize;
@@ -30,7 +33,8 @@ pub struct Report {
     /// Network evaluations of one sample; guidance is not counted twice.
     pub nfe: usize,
     pub guidance: f64,
-    pub eta: f64,
+    /// None leaves it to the solver.
+    pub eta: Option<f64>,
     pub clipped_eps: bool,
     pub count: usize,
     pub batch: usize,
@@ -38,6 +42,8 @@ pub struct Report {
     pub launches_per_step: usize,
     pub launches_hoisted: usize,
     pub compile_ms: f64,
+    /// What of the model's configuration the solver does not follow.
+    pub notes: Vec<String>,
 }
 
 /// One batch of samples.
@@ -45,6 +51,10 @@ pub struct Report {
 pub struct Samples {
     /// f32 `[n, C, H, W]` in the model's range.
     pub data: Vec<f32>,
+    /// How far each came in adaptive steps; empty where the steps are fixed.
+    pub reports: Vec<program::Report>,
+    /// The same after each row, `[rows, n, C, H, W]`; empty unless the request asks for it.
+    pub trace: Vec<f32>,
     /// What the device did.
     pub stats: RunStats,
     /// From the upload of the inputs to the samples on the host.
@@ -60,6 +70,8 @@ pub struct Sampler {
     shape: [usize; 3],
     seed: u64,
     rows: usize,
+    traced: bool,
+    adaptive: Option<Adaptive>,
     draws: Draws,
     inputs: RunInputs,
     output: Vec<f32>,
@@ -72,6 +84,9 @@ struct Draws {
     draws: usize,
     samples: Range<usize>,
 }
+
+/// A trace larger than this is refused: it fits one binding of every adapter.
+const TRACE_BYTES: usize = 128 << 20;
 
 /// Host-made noise larger than this is refused.
 const DRAWS_BYTES: usize = 4 << 30;
@@ -86,6 +101,7 @@ impl Sampler {
         let trajectory = resolved.record(model, &scheduler, request)?;
         let storage = storage(request.precision, backend)?;
         let options = options(model, request, &resolved, storage)?;
+        check_trace(model, request, &trajectory)?;
         let weights = model.weights()?;
         let draws = Draws::new(model, request, &resolved, &trajectory)?;
         let program = Program::build(&model.graph, &trajectory, &options);
@@ -107,6 +123,7 @@ impl Sampler {
             launches_per_step: program.launches_per_step(),
             launches_hoisted: program.prologue.len(),
             compile_ms: start.elapsed().as_secs_f64() * 1e3,
+            notes: resolved.notes.clone(),
         };
         Ok(Sampler {
             session,
@@ -115,6 +132,8 @@ impl Sampler {
             shape: model.state,
             seed: request.seed,
             rows: program.rows.len(),
+            traced: request.trace,
+            adaptive: trajectory.adaptive,
             draws,
             inputs: RunInputs::default(),
             output: vec![0.0; program.output_len],
@@ -133,6 +152,10 @@ impl Sampler {
     /// Rows of the trajectory: what [`Observer::rows_done`] counts to.
     pub fn rows(&self) -> usize {
         self.rows
+    }
+    /// How adaptive steps are chosen, if they are.
+    pub fn adaptive(&self) -> Option<&Adaptive> {
+        self.adaptive.as_ref()
     }
     /// Samples computed at once.
     pub fn batch(&self) -> usize {
@@ -171,7 +194,12 @@ impl Sampler {
         self.fill_inputs(indices);
         let stats = self.session.run(&self.inputs, observer, &mut self.output)?;
         let wanted = indices.len() * self.shape.iter().product::<usize>();
-        let data = self.output[..wanted].to_vec();
+        let state = self.output.len() / if self.traced { self.rows } else { 1 };
+        let rows: Vec<&[f32]> = self.output.chunks(state).collect();
+        let last = rows[rows.len() - 1];
+        let data = last[..wanted].to_vec();
+        let parts = rows.iter().take(if self.traced { rows.len() } else { 0 });
+        let trace = parts.flat_map(|row| &row[..wanted]).copied().collect();
         if let Some(at) = data.iter().position(|v| !v.is_finite()) {
             let numel = self.shape.iter().product::<usize>();
             let (sample, element) = (indices[at / numel], at % numel);
@@ -181,7 +209,12 @@ impl Sampler {
                 "try --precision f32, or --device cpu to see whether the model itself diverges",
             ));
         }
-        Ok(Samples { data, stats, wall_ms: start.elapsed().as_secs_f64() * 1e3 })
+        let numel = self.shape.iter().product::<usize>();
+        let tail = &last[self.resolved.batch * numel..];
+        let reports: Vec<program::Report> =
+            bytemuck::cast_slice(tail).iter().take(indices.len()).copied().collect();
+        let wall_ms = start.elapsed().as_secs_f64() * 1e3;
+        Ok(Samples { data, reports, trace, stats, wall_ms })
     }
 
     /// A short batch repeats its last sample; the surplus is not read.
@@ -240,6 +273,15 @@ impl Draws {
         let data = noise::torch_cpu(seed, draws, count, numel, samples.clone());
         Ok(Draws { data, draws, samples })
     }
+}
+
+/// One sentence that names the keys without meaning for the solver. Whether there is such a solver
+/// is for [`Resolved::record`] to say.
+fn notes(scheduler: &SchedulerConfig, solver: &str) -> Vec<String> {
+    let unread = solver::find(solver).map(|info| scheduler.unread(info)).unwrap_or_default();
+    let (keys, origin) = (unread.join(", "), &scheduler.origin);
+    let sentence = || format!("{origin}: {keys} not followed by --solver {solver}");
+    if unread.is_empty() { Vec::new() } else { vec![sentence()] }
 }
 
 fn storage(precision: Precision, backend: &dyn Backend) -> Result<DType> {
@@ -302,8 +344,25 @@ fn options(
         noise,
         hoist: request.hoist,
         fuse: request.fuse,
+        trace: request.trace,
         table_bytes: program::TABLE_BYTES,
     })
+}
+
+/// The states of all rows are one buffer on the device and one array on the host.
+fn check_trace(model: &Model, request: &Request, trajectory: &Trajectory) -> Result<()> {
+    let numel = model.state.iter().product::<usize>();
+    let (rows, count) = (trajectory.rows.len(), request.count);
+    let bytes = rows.saturating_mul(count).saturating_mul(numel).saturating_mul(4);
+    if !request.trace || bytes <= TRACE_BYTES {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "--trace",
+        format!("at most {TRACE_BYTES} bytes"),
+        format!("{bytes} bytes for {rows} rows of {count} samples"),
+        "lower --count or --steps",
+    ))
 }
 
 /// Kernels count elements in 32 bits.

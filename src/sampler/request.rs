@@ -3,7 +3,9 @@
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::noise::NoiseKind;
-use crate::solver::{self, SchedulerConfig, Trajectory};
+use crate::solver::{self, GuidanceOptions, SchedulerConfig, Sigmas, SolverInfo, Trajectory};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::str::FromStr;
 
@@ -66,6 +68,12 @@ pub struct Request {
     pub eta: Option<f64>,
     /// Derive eps again from the clipped x0.
     pub clipped_eps: Option<bool>,
+    /// Noise levels of another spacing than the model's configuration has.
+    pub sigmas: Option<Sigmas>,
+    /// Keys of the scheduler's configuration, set for this run.
+    pub set: Map<String, Value>,
+    /// Rescaling, interval and form of guidance.
+    pub guidance_options: GuidanceOptions,
     pub classes: Classes,
     /// Samples of the whole run.
     pub count: usize,
@@ -76,6 +84,8 @@ pub struct Request {
     pub precision: Precision,
     pub fuse: bool,
     pub hoist: bool,
+    /// Bring back the state after each row.
+    pub trace: bool,
     pub shard: Shard,
 }
 
@@ -87,6 +97,9 @@ impl Default for Request {
             guidance: None,
             eta: None,
             clipped_eps: None,
+            sigmas: None,
+            set: Map::new(),
+            guidance_options: GuidanceOptions::default(),
             classes: Classes::Default,
             count: 1,
             batch: None,
@@ -95,12 +108,36 @@ impl Default for Request {
             precision: Precision::Auto,
             fuse: true,
             hoist: true,
+            trace: false,
             shard: Shard { index: 1, of: 1 },
         }
     }
 }
 
 impl Request {
+    /// What was said about solver and guidance beyond the common choices, by flag.
+    pub fn solver_options(&self) -> BTreeMap<String, String> {
+        let (guidance, default) = (self.guidance_options, GuidanceOptions::default());
+        let mut said = BTreeMap::new();
+        let mut say = |flag: &str, value: String| said.insert(flag.to_string(), value);
+        if let Some(sigmas) = self.sigmas {
+            say("sigmas", sigmas.name().into());
+        }
+        if !self.set.is_empty() {
+            say("set", Value::Object(self.set.clone()).to_string());
+        }
+        if guidance.rescale != default.rescale {
+            say("guidance-rescale", guidance.rescale.to_string());
+        }
+        if guidance.interval != default.interval {
+            say("guidance-interval", format!("{},{}", guidance.interval.0, guidance.interval.1));
+        }
+        if guidance.plus_plus {
+            say("cfg-plus-plus", "true".into());
+        }
+        said
+    }
+
     /// Finds everything that is wrong with the request for this model, without a device.
     ///
     /// # Errors
@@ -119,7 +156,7 @@ pub(super) struct Resolved {
     pub solver: String,
     pub steps: usize,
     pub guidance: f64,
-    pub eta: f64,
+    pub eta: Option<f64>,
     pub clipped_eps: bool,
     /// The classes that samples take in turn; empty for an unconditional model.
     pub classes: Vec<u32>,
@@ -128,12 +165,16 @@ pub(super) struct Resolved {
     pub batch: usize,
     /// Global sample indices of the shard.
     pub indices: Range<usize>,
+    /// What of the configuration the solver does not follow.
+    pub notes: Vec<String>,
 }
 
 /// A list of all classes is not longer than this.
 const MOST_CLASSES: usize = 1 << 16;
 /// The most samples of one run by default.
 const DEFAULT_BATCH: usize = 64;
+/// The same of a mixture, whose samples are a few numbers.
+const MIXTURE_BATCH: usize = 1 << 14;
 /// Evaluations of a solver that may skip times, where neither user nor model says.
 const DEFAULT_STEPS: usize = 50;
 
@@ -141,7 +182,10 @@ impl Resolved {
     pub fn new(model: &Model, scheduler: &SchedulerConfig, request: &Request) -> Result<Resolved> {
         let settings = &model.settings;
         let solver = request.solver.clone().or(settings.solver.clone());
-        let solver = solver.unwrap_or_else(|| scheduler.class.solver().into());
+        let solver = match solver {
+            Some(name) => name,
+            None => SolverInfo::of(scheduler)?.name.into(),
+        };
         if request.count > u32::MAX as usize {
             return Err(Error::invalid(
                 "--count",
@@ -151,20 +195,23 @@ impl Resolved {
             ));
         }
         let guidance = guidance(model, request)?;
+        guidance_options(request, guidance)?;
         let indices = shard_indices(request.count, request.shard)?;
-        let batch = request.batch.unwrap_or(DEFAULT_BATCH.min(request.count));
+        let most = if model.mixture.is_some() { MIXTURE_BATCH } else { DEFAULT_BATCH };
+        let batch = request.batch.unwrap_or(most.min(request.count));
         if batch == 0 {
             return Err(at_least_one("--batch"));
         }
         Ok(Resolved {
+            notes: super::notes(scheduler, &solver),
             steps: request.steps.or(settings.steps).unwrap_or(match solver.as_str() {
                 // Ancestral sampling as published visits every time it was trained on.
-                "ddpm" => scheduler.num_train_timesteps,
+                "ddpm" => scheduler.keys.num_train_timesteps,
                 _ => DEFAULT_STEPS,
             }),
             solver,
             guidance,
-            eta: request.eta.unwrap_or(0.0),
+            eta: request.eta,
             clipped_eps: request.clipped_eps.or(settings.clipped_eps).unwrap_or(true),
             classes: classes(model, &request.classes)?,
             null_class: settings.null_class.filter(|_| guidance != 1.0).map(|c| c as u32),
@@ -185,8 +232,16 @@ impl Resolved {
             steps: self.steps,
             eta: self.eta,
             clipped_eps: self.clipped_eps,
+            sigmas: request.sigmas,
+            guidance: request.guidance_options,
+            set: request.set.clone(),
         };
-        let recorded = solver::record(scheduler, &options, model.learned_variance);
+        let network = solver::Network {
+            learned_variance: model.learned_variance,
+            denoiser: model.mixture.is_some(),
+            ..solver::Network::default()
+        };
+        let recorded = solver::record(scheduler, &options, network);
         recorded.map_err(|error| match error {
             Error::Invalid { what, expected, found, action } => {
                 let typed = match what.as_str() {
@@ -255,6 +310,33 @@ fn guidance(model: &Model, request: &Request) -> Result<f64> {
         ));
     }
     Ok(guidance)
+}
+
+/// What changes guidance needs guidance.
+fn guidance_options(request: &Request, weight: f64) -> Result<()> {
+    let (options, default) = (request.guidance_options, GuidanceOptions::default());
+    let flags = [
+        ("--guidance-rescale", options.rescale != default.rescale),
+        ("--guidance-interval", options.interval != default.interval),
+        ("--cfg-plus-plus", options.plus_plus),
+    ];
+    if let Some((flag, _)) = flags.iter().find(|(_, given)| *given && weight == 1.0) {
+        return Err(Error::invalid(
+            *flag,
+            "a guided run",
+            "a guidance of 1, which is none",
+            "leave the flag out, or give --guidance",
+        ));
+    }
+    if options.plus_plus && weight > 1.0 {
+        return Err(Error::invalid(
+            "--cfg-plus-plus",
+            "a guidance from 0 to 1, the scale of CFG++",
+            weight.to_string(),
+            "give --guidance 0.6, say",
+        ));
+    }
+    Ok(())
 }
 
 fn classes(model: &Model, classes: &Classes) -> Result<Vec<u32>> {

@@ -1,43 +1,155 @@
 //! Every solver there is, and the one way to record any of them.
 
-use super::PredictionType;
-use super::{Preconditioning, Recorder, Schedule, SchedulerConfig, Trajectory, ddim, ddpm};
+use super::config::{Keys, SchedulerClass};
+use super::grid::{Grid, Request, Run};
+use super::{
+    GuidanceOptions, Level, Preconditioning, Process, Recorder, SchedulerConfig, Sigmas,
+    Trajectory, analytic_ddpm, consistency, ddim, ddim_inversion, ddpm, deis, dpm_adaptive,
+    dpm_solver_1, dpm_solver_multistep, dpm_solver_singlestep, dpm2, dpm2_ancestral, dpmpp_2m,
+    dpmpp_2m_sde, dpmpp_3m, dpmpp_3m_sde, dpmpp_sde, edm, er_sde, euler, euler_ancestral,
+    euler_maruyama, flow_euler, flow_heun, grid, heun, ipndm, langevin, lcm, lms, ode_rk4,
+    ode_rk45, pc, pndm, restart, reverse_diffusion, sa_solver, tcd, unipc,
+};
 use crate::error::{Error, Result};
+use serde_json::{Map, Value};
+use std::sync::LazyLock;
+
+/// What a solver solves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// The probability-flow ODE: the end follows from the start.
+    Ode,
+    /// The reverse SDE or a Markov chain: noise is drawn on the way.
+    Sde,
+}
 
 /// One solver.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
 pub struct SolverInfo {
     /// The word of `--solver`.
     pub name: &'static str,
+    /// A word of [`super::SOLVER_FAMILIES`].
     pub family: &'static str,
+    pub kind: Kind,
     /// Network evaluations (NFE) a step, guidance not counted.
     pub nfe_per_step: u32,
+    /// Evaluations of a run beyond those of its steps, negative where the step to noise 0 needs
+    /// fewer. Of an adaptive solver steps are the budget; what Restart repeats is not counted.
+    pub nfe_extra: i32,
     /// Order of convergence in the step size; of a stochastic solver the weak order.
     pub order: u32,
     pub reference: &'static str,
+    /// The scheduler classes that it stands for. Under any other class's configuration it takes the
+    /// keys, defaults and levels of the first.
+    pub schedulers: &'static [&'static str],
+    /// Whether CFG++ is defined for it, see [`GuidanceOptions::plus_plus`].
     #[serde(skip)]
-    record: fn(&Setting, &mut Recorder) -> Result<()>,
+    pub plus_plus: bool,
+    /// Keys that the name fixes, with their values in JSON.
+    #[serde(skip)]
+    pub fixes: &'static [(&'static str, &'static str)],
+    #[serde(skip)]
+    pub(super) record: fn(&Setting, &mut Recorder) -> Result<()>,
 }
 
-/// All solvers.
-pub const SOLVERS: &[SolverInfo] = &[
-    SolverInfo {
-        name: "ddpm",
-        family: "ancestral",
-        nfe_per_step: 1,
-        order: 1,
-        reference: "Ho et al. 2020, arXiv:2006.11239, Alg. 2",
-        record: ddpm::ddpm,
-    },
-    SolverInfo {
-        name: "ddim",
-        family: "non-markovian",
-        nfe_per_step: 1,
-        order: 1,
-        reference: "Song et al. 2020, arXiv:2010.02502, eq. 12",
-        record: ddim::ddim,
-    },
+/// The solvers of each family, beside the functions that record them.
+const FAMILIES: &[&[SolverInfo]] = &[
+    ddpm::SOLVERS,
+    analytic_ddpm::SOLVERS,
+    ddim::SOLVERS,
+    ddim_inversion::SOLVERS,
+    pndm::SOLVERS,
+    ipndm::SOLVERS,
+    deis::SOLVERS,
+    dpmpp_2m::SOLVERS,
+    dpmpp_3m::SOLVERS,
+    dpmpp_2m_sde::SOLVERS,
+    dpmpp_3m_sde::SOLVERS,
+    dpmpp_sde::SOLVERS,
+    dpm_solver_1::SOLVERS,
+    dpm_solver_multistep::SOLVERS,
+    dpm_solver_singlestep::SOLVERS,
+    unipc::SOLVERS,
+    sa_solver::SOLVERS,
+    euler::SOLVERS,
+    euler_ancestral::SOLVERS,
+    heun::SOLVERS,
+    lms::SOLVERS,
+    dpm2::SOLVERS,
+    dpm2_ancestral::SOLVERS,
+    edm::SOLVERS,
+    restart::SOLVERS,
+    er_sde::SOLVERS,
+    langevin::SOLVERS,
+    pc::SOLVERS,
+    euler_maruyama::SOLVERS,
+    reverse_diffusion::SOLVERS,
+    ode_rk4::SOLVERS,
+    ode_rk45::SOLVERS,
+    dpm_adaptive::SOLVERS,
+    consistency::SOLVERS,
+    lcm::SOLVERS,
+    tcd::SOLVERS,
+    flow_euler::SOLVERS,
+    flow_heun::SOLVERS,
 ];
+
+/// All solvers.
+pub static SOLVERS: LazyLock<Vec<SolverInfo>> = LazyLock::new(|| FAMILIES.concat());
+
+impl SolverInfo {
+    /// The scheduler class as which it reads a configuration.
+    pub(super) fn home(&self, config: &SchedulerConfig) -> &'static SchedulerClass {
+        if self.schedulers.contains(&config.class.name.as_str()) {
+            return config.class;
+        }
+        SchedulerClass::find(self.schedulers[0]).expect("a solver's class is covered")
+    }
+
+    /// Fails where guidance has a form that is not defined for this solver.
+    fn takes(&self, guidance: GuidanceOptions) -> Result<()> {
+        if self.plus_plus || !guidance.plus_plus {
+            return Ok(());
+        }
+        let known = SOLVERS.iter().filter(|solver| solver.plus_plus);
+        let names: Vec<_> = known.map(|solver| solver.name).collect();
+        Err(Error::invalid(
+            "--cfg-plus-plus",
+            format!("a --solver that CFG++ is defined for: {}", names.join(", ")),
+            self.name,
+            "choose one of them or leave the flag out",
+        ))
+    }
+
+    /// The keys that the name fixes.
+    pub(super) fn fixed(&self) -> Map<String, Value> {
+        let value = |text| serde_json::from_str(text).expect("a fixed key holds JSON");
+        self.fixes.iter().map(|(key, text)| (key.to_string(), value(text))).collect()
+    }
+
+    /// The solver that a configuration was written for: of those that stand for its class the one
+    /// whose fixed keys agree with most of the configuration's.
+    ///
+    /// # Errors
+    /// No solver stands for the class.
+    pub fn of(config: &SchedulerConfig) -> Result<&'static SolverInfo> {
+        let class = config.class.name.as_str();
+        let stands = SOLVERS.iter().filter(|solver| solver.schedulers.contains(&class));
+        let differs = |solver: &&SolverInfo| {
+            solver.fixed().iter().filter(|(key, value)| config.value(key) != Some(value)).count()
+        };
+        stands.min_by_key(differs).ok_or_else(|| {
+            let names: Vec<_> = SOLVERS.iter().flat_map(|s| s.schedulers).copied().collect();
+            Error::invalid(
+                format!("{}: _class_name", config.origin),
+                format!("one of {}", names.join(", ")),
+                class,
+                "name another --solver",
+            )
+        })
+    }
+}
 
 /// What the user chooses.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,10 +157,44 @@ pub struct Options {
     /// A name in [`SOLVERS`].
     pub solver: String,
     pub steps: usize,
-    /// Noise of ddim, from 0 (none) to 1 (as much as ddpm).
-    pub eta: f64,
+    /// Noise of a solver that can add more or less of it; the solver's own if `None`.
+    pub eta: Option<f64>,
     /// See [`Preconditioning::clipped_eps`].
     pub clipped_eps: bool,
+    /// Noise levels of another spacing than the configuration's.
+    pub sigmas: Option<Sigmas>,
+    /// See [`GuidanceOptions`].
+    pub guidance: GuidanceOptions,
+    /// Keys of the scheduler's configuration that are set by hand.
+    pub set: Map<String, Value>,
+}
+
+impl Options {
+    /// A solver and its steps, all else by default.
+    pub fn new(solver: &str, steps: usize) -> Options {
+        Options {
+            solver: solver.into(),
+            steps,
+            eta: None,
+            clipped_eps: false,
+            sigmas: None,
+            guidance: GuidanceOptions::default(),
+            set: Map::new(),
+        }
+    }
+}
+
+/// What a solver must know of the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Network {
+    /// It gives twice the sample's channels, the second half being the variance of
+    /// [`super::Eval::log_variance`].
+    pub learned_variance: bool,
+    /// It is D(x, sigma) itself: it takes x / alpha, is told sigma / alpha, and gives x0. The
+    /// configuration's prediction type means nothing to it.
+    pub denoiser: bool,
+    /// It knows whole timesteps only.
+    pub discrete_time: bool,
 }
 
 /// What a solver is given.
@@ -56,44 +202,157 @@ pub struct Options {
 pub struct Setting<'a> {
     pub config: &'a SchedulerConfig,
     pub options: &'a Options,
-    pub schedule: Schedule,
-    /// The timesteps to visit, falling.
+    /// The keys as the solver's class reads them.
+    pub keys: Keys,
+    /// What the model was trained on.
+    pub process: Process,
+    /// The levels to visit, in the coordinates of the solver's class; the last is where the
+    /// trajectory ends. One more than there are steps. Noise falls, and rises where the class
+    /// inverts.
+    pub levels: Vec<Level>,
+    /// The timesteps to visit, in the same order, where the solver's class knows whole timesteps
+    /// only.
     pub timesteps: Vec<usize>,
-    /// The network's output holds a variance beside the prediction.
-    pub learned_variance: bool,
+    pub network: Network,
+    /// How the network is read.
+    pub model: Preconditioning,
+    /// The solver's class.
+    grid: Grid,
 }
 
-/// Records the run of a solver. `learned_variance`: the network gives twice the sample's channels,
-/// the second half being the variance of [`super::Eval::log_variance`]; ddim does not read it.
+impl<'a> Setting<'a> {
+    /// What a solver of the configuration's own class is given.
+    ///
+    /// # Errors
+    /// Those of [`record`] that do not concern the solver itself.
+    pub fn of(
+        config: &'a SchedulerConfig,
+        options: &'a Options,
+        network: Network,
+    ) -> Result<Setting<'a>> {
+        Setting::new(config, options, config.class, &Map::new(), network)
+    }
+
+    fn new(
+        config: &'a SchedulerConfig,
+        options: &'a Options,
+        home: &'static SchedulerClass,
+        fixed: &Map<String, Value>,
+        network: Network,
+    ) -> Result<Setting<'a>> {
+        let arguments = find(&options.solver).map_or(&[][..], SolverInfo::arguments);
+        let keys = config.keys_for(home, fixed, &options.set, arguments)?;
+        let own = if home == config.class {
+            keys.clone()
+        } else {
+            // Its algorithm's words may mean nothing to the configuration's class.
+            let words = ["algorithm_type", "solver_type"];
+            let others = |layer: &Map<String, Value>| -> Map<String, Value> {
+                let held = |key: &str| config.class.takes(key) && !words.contains(&key);
+                let pairs = layer.iter().filter(|(key, _)| held(key));
+                pairs.map(|(key, value)| (key.clone(), value.clone())).collect()
+            };
+            let (fixed, set) = (others(fixed), others(&options.set));
+            config.keys_for(config.class, &fixed, &set, arguments)?
+        };
+        let request = Request { config, home, keys: &keys, own: &own, options };
+        let Run { process, levels, timesteps } = request.run(network)?;
+        let model = request.preconditioning(&process, network);
+        let grid = Grid::of(home);
+        Ok(Setting { config, options, keys, process, levels, timesteps, network, model, grid })
+    }
+
+    /// Fails if eta is given to a solver whose noise does not depend on it.
+    pub(super) fn without_eta(&self) -> Result<()> {
+        match self.options.eta.filter(|eta| *eta != 0.0) {
+            None => Ok(()),
+            Some(eta) => Err(Error::invalid(
+                "--eta",
+                format!("0 with --solver {}, whose noise is fixed", self.options.solver),
+                eta.to_string(),
+                "leave --eta out or use --solver ddim",
+            )),
+        }
+    }
+
+    /// alpha_bar of every training timestep; empty in continuous time.
+    pub fn alpha_bar(&self) -> &[f64] {
+        self.process.schedule().map_or(&[], |schedule| &schedule.alpha_bar)
+    }
+
+    /// The level of a training timestep, variance preserving.
+    pub fn level(&self, t: usize) -> Level {
+        let a = self.alpha_bar()[t];
+        // A denoiser takes x / alpha.
+        let least = if self.network.denoiser { grid::LEAST_ALPHA } else { 0.0 };
+        Level { time: t as f64, alpha: a.sqrt().max(least), sigma: (1.0 - a).sqrt() }
+    }
+
+    /// What the network is told where sigma / alpha is `ratio`.
+    pub fn time_of(&self, ratio: f64) -> f64 {
+        match self.process {
+            Process::Discrete(_) if grid::tells_log_ratio(&self.keys) => 0.25 * ratio.ln(),
+            _ => self.process.time_of(ratio),
+        }
+    }
+
+    /// The level where sigma / alpha is `ratio`, in the coordinates of the solver's class.
+    pub fn level_of(&self, ratio: f64) -> Level {
+        let level = Level { time: self.time_of(ratio), alpha: 1.0, sigma: ratio };
+        self.grid.coordinates(&self.process).level(level)
+    }
+
+    /// The deviation of x where sampling starts, in the coordinates of the solver's class.
+    pub fn initial_scale(&self) -> f64 {
+        self.grid.initial_scale(&self.process, &self.keys, &self.levels)
+    }
+}
+
+/// Records the run of a solver on a model that `config` describes.
 ///
 /// # Errors
-/// An unknown solver, a number of steps or an eta out of range, a schedule whose timesteps leave
-/// the training range or cannot be inverted, a variance_type that does not fit the network.
-pub fn record(
-    config: &SchedulerConfig,
-    options: &Options,
-    learned_variance: bool,
-) -> Result<Trajectory> {
+/// An unknown solver, a number of steps or an eta out of range, CFG++ with a solver that it is not
+/// defined for, a key that is unknown or out of
+/// range, a schedule whose timesteps leave the training range or cannot be inverted, a
+/// variance_type that does not fit the network, a time that the network does not know.
+pub fn record(config: &SchedulerConfig, options: &Options, network: Network) -> Result<Trajectory> {
     let solver = find(&options.solver)?;
-    let eta = options.eta;
+    let eta = options.eta.unwrap_or(0.0);
     if !(0.0..=1.0).contains(&eta) {
         let found = eta.to_string();
         return Err(Error::invalid("--eta", "a number from 0 to 1", found, "choose one in it"));
     }
-    let schedule = config.schedule();
-    let timesteps = timesteps(config, options.steps, &schedule)?;
-    let model = Preconditioning {
-        prediction: config.prediction_type,
-        clip: config.clip_sample.then_some(config.clip_sample_range),
-        clipped_eps: options.clipped_eps,
-    };
-    let mut recorder = Recorder::new(model);
-    let setting = Setting { config, options, schedule, timesteps, learned_variance };
+    solver.takes(options.guidance)?;
+    let home = solver.home(config);
+    let setting = Setting::new(config, options, home, &solver.fixed(), network)?;
+    let mut recorder = Recorder::new(setting.model);
+    recorder.guidance(options.guidance);
     (solver.record)(&setting, &mut recorder)?;
-    Ok(recorder.finish())
+    let trajectory = recorder.finish();
+    if network.discrete_time {
+        whole_times(&trajectory, options)?
+    }
+    Ok(trajectory)
 }
 
-fn find(name: &str) -> Result<&'static SolverInfo> {
+/// Fails if the network is told a time between two timesteps.
+fn whole_times(trajectory: &Trajectory, options: &Options) -> Result<()> {
+    match trajectory.times.iter().find(|t| t.fract() != 0.0 || **t < 0.0) {
+        None => Ok(()),
+        Some(time) => Err(Error::invalid(
+            "--solver",
+            "one that visits whole timesteps, as this model knows no other time",
+            format!("{}, which asks for time {time}", options.solver),
+            "choose ddim or another of discrete timesteps",
+        )),
+    }
+}
+
+/// The solver of that name.
+///
+/// # Errors
+/// There is none; the message lists all.
+pub fn find(name: &str) -> Result<&'static SolverInfo> {
     SOLVERS.iter().find(|s| s.name == name).ok_or_else(|| {
         let names: Vec<_> = SOLVERS.iter().map(|s| s.name).collect();
         Error::invalid(
@@ -105,35 +364,20 @@ fn find(name: &str) -> Result<&'static SolverInfo> {
     })
 }
 
-/// The timesteps of a run, all of them in the schedule and fit for the model's prediction.
-fn timesteps(config: &SchedulerConfig, steps: usize, schedule: &Schedule) -> Result<Vec<usize>> {
-    let total = schedule.alpha_bar.len();
-    if !(1..=total).contains(&steps) {
-        return Err(Error::invalid(
-            "--steps",
-            format!("1..={total}, the timesteps that the model was trained on"),
-            steps.to_string(),
-            "choose a number of steps in this range",
-        ));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_whole_timesteps_refuses_others() {
+        let told = |times: &[f64]| {
+            let trajectory = Trajectory { times: times.to_vec(), ..Trajectory::default() };
+            whole_times(&trajectory, &Options::new("euler", 10))
+        };
+        assert!(told(&[999.0, 0.0]).is_ok());
+        for times in [[999.0, 0.5], [1.0, -1.0], [f64::NAN, 0.0]] {
+            let message = told(&times).unwrap_err().to_string();
+            assert!(message.starts_with("--solver: expected one that visits whole"), "{message}");
+        }
     }
-    let timesteps = config.timestep_spacing.timesteps(total, steps, config.steps_offset);
-    let first = timesteps[0];
-    let Some(&alpha_bar) = schedule.alpha_bar.get(first) else {
-        return Err(Error::invalid(
-            format!("{}: steps_offset", config.origin),
-            format!("timesteps below {total}"),
-            format!("{}, which makes the first of {steps} steps {first}", config.steps_offset),
-            "take fewer --steps or lower steps_offset",
-        ));
-    };
-    if alpha_bar == 0.0 && config.prediction_type == PredictionType::Epsilon {
-        return Err(Error::invalid(
-            format!("{}: prediction_type", config.origin),
-            "v_prediction or sample where the first timestep is pure noise \
-             (rescale_betas_zero_snr)",
-            "epsilon, from which no x0 follows there",
-            "set rescale_betas_zero_snr to false, or timestep_spacing to leading",
-        ));
-    }
-    Ok(timesteps)
 }

@@ -45,6 +45,13 @@ impl Expr {
     }
 }
 
+impl Expr {
+    /// Nothing: the sum of no terms.
+    pub fn zero() -> Expr {
+        Expr::default()
+    }
+}
+
 impl From<Term> for Expr {
     fn from(term: Term) -> Expr {
         Expr(vec![(term, 1.0)])

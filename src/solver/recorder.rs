@@ -4,7 +4,10 @@
 //! `update`. A step of two evaluations is two rows. Misuse of the builder is a mistake in a solver,
 //! not in its input, and panics.
 
-use super::{Draw, Eval, Expr, Preconditioning, Row, Term, Trajectory};
+use super::{
+    Adaptive, Draw, Eval, Expr, GuidanceOptions, Level, Preconditioning, Reduce, Row, Snr, Stage,
+    Term, Trajectory,
+};
 
 /// Draws that one row may name ([`Term::Noise`] 0 and 1).
 const ROW_DRAWS: usize = 2;
@@ -13,12 +16,15 @@ const ROW_DRAWS: usize = 2;
 #[derive(Clone, Debug)]
 pub struct Recorder {
     model: Preconditioning,
+    guidance: GuidanceOptions,
+    reduce: Reduce,
     times: Vec<f64>,
     rows: Vec<Row>,
     open: Row,
     draws: u32,
     pushes: usize,
     history: usize,
+    adaptive: Option<Adaptive>,
 }
 
 impl Recorder {
@@ -26,13 +32,38 @@ impl Recorder {
     pub fn new(model: Preconditioning) -> Recorder {
         Recorder {
             model,
+            guidance: GuidanceOptions::default(),
+            reduce: Reduce::default(),
             times: Vec::new(),
             rows: Vec::new(),
             open: Row::default(),
             draws: 0,
             pushes: 0,
             history: 0,
+            adaptive: None,
         }
+    }
+
+    /// What guidance does at which noise level, for the evaluations from here on.
+    pub fn guidance(&mut self, options: GuidanceOptions) {
+        self.guidance = options;
+    }
+
+    /// From here on eps is what x and the clipped x0 imply, whatever was asked for: a solver in eps
+    /// would not notice the clip otherwise.
+    pub fn clipped_eps(&mut self) {
+        self.model.clipped_eps = true;
+    }
+
+    /// From here on x0 is as the network predicts it, neither clipped nor thresholded.
+    pub fn unlimited(&mut self) {
+        self.model.clip = None;
+        self.model.threshold = None;
+    }
+
+    /// How norms are taken.
+    pub fn reduce(&mut self, reduce: Reduce) {
+        self.reduce = reduce;
     }
 
     /// The row without an evaluation that starts every run: `x_T = scale z`.
@@ -41,16 +72,20 @@ impl Recorder {
         self.update(scale * z);
     }
 
-    /// Evaluates the network on x at `time`, where `x = alpha x0 + sigma eps`. From here to the
+    /// Evaluates the network on x at `level`, where `x = alpha x0 + sigma eps`. From here to the
     /// row's update, [`Term::X0`] and [`Term::Eps`] are its predictions.
-    pub fn denoise(&mut self, time: f64, alpha: f64, sigma: f64) {
+    pub fn denoise(&mut self, level: Level) {
         assert!(self.open.eval.is_none(), "a row evaluates once: update before the next denoise");
+        let time = self.model.time(level);
         let index = self.times.iter().position(|t| *t == time).unwrap_or_else(|| {
             self.times.push(time);
             self.times.len() - 1
         });
-        let prediction = self.model.at(alpha, sigma);
-        self.open.eval = Some(Eval { time: index, prediction, log_variance: None });
+        let guidance = self.guidance.at(level);
+        // An unconditional eps has no clipped x0 that it could follow from.
+        let clipped_eps = self.model.clipped_eps && !guidance.unconditional_eps;
+        let prediction = Preconditioning { clipped_eps, ..self.model }.at(level);
+        self.open.eval = Some(Eval { time: index, prediction, log_variance: None, guidance });
     }
 
     /// Scales this row's noise by the standard deviation that the network predicts between
@@ -71,6 +106,28 @@ impl Recorder {
         Term::Noise(stream)
     }
 
+    /// The name of a draw of this row, for [`Recorder::again`].
+    pub fn name(&self, noise: Term) -> Draw {
+        match noise {
+            Term::Noise(n) => self.open.draws[n],
+            other => panic!("{other:?} is not noise"),
+        }
+    }
+
+    /// Noise that an earlier row has drawn, once more: two steps along one Brownian path.
+    pub fn again(&mut self, draw: Draw) -> Term {
+        let stream = self.open.draws.len();
+        assert!(stream < ROW_DRAWS, "a row draws noise {ROW_DRAWS} times at most");
+        self.open.draws.push(draw);
+        Term::Noise(stream)
+    }
+
+    /// Makes this row's update that of a Langevin corrector, see [`Snr`].
+    pub fn snr(&mut self, snr: Snr) {
+        assert!(self.open.eval.is_some(), "a corrector needs the score of its row");
+        self.open.snr = Some(snr);
+    }
+
     /// Replaces the saved copy, [`Term::Saved`] of later rows.
     pub fn save(&mut self, value: impl Into<Expr>) {
         let value = value.into();
@@ -81,8 +138,6 @@ impl Recorder {
     /// Pushes a prediction into the history, [`Term::History`] of later rows.
     pub fn push(&mut self, value: impl Into<Expr>) {
         let value = value.into();
-        let newest = |t| matches!(t, Term::X | Term::X0 | Term::Eps);
-        assert!(value.terms().all(|(t, _)| newest(t)), "a push is made of x, x0 and eps");
         self.check(&value);
         self.open.push = Some(value);
     }
@@ -96,14 +151,43 @@ impl Recorder {
         self.rows.push(std::mem::take(&mut self.open));
     }
 
+    /// The whole run of an adaptive solver, from its initial noise `scale z` on. With `finish` a
+    /// last row leaves x0 where the sample has come to.
+    pub fn adaptive(&mut self, adaptive: Adaptive, scale: f64, finish: bool) {
+        let start = scale * self.noise();
+        self.save(start.clone());
+        self.push(start.clone());
+        self.update(start);
+
+        let rows = adaptive.method.rows();
+        let first = adaptive.method.tableau().first_same_as_last.then_some(Stage::Start);
+        let steps = (0..adaptive.budget).flat_map(|_| (0..rows).map(Stage::Step));
+        let last = finish.then_some(Stage::Finish);
+        let row = |stage| Row { stage: Some(stage), ..Row::default() };
+        self.rows.extend(first.into_iter().chain(steps).chain(last).map(row));
+        self.history = self.history.max(rows);
+        self.adaptive = Some(adaptive);
+    }
+
+    /// The model that the recorder was made with, and what guidance does.
+    pub fn reading(&self) -> (Preconditioning, GuidanceOptions) {
+        (self.model, self.guidance)
+    }
+
     /// The finished trajectory.
-    pub fn finish(self) -> Trajectory {
+    pub fn finish(mut self) -> Trajectory {
         assert!(self.open == Row::default(), "the last row lacks its update");
+        if self.history == 0 {
+            // No row reads what was pushed: there is no ring to push it into.
+            self.rows.iter_mut().for_each(|row| row.push = None);
+        }
         Trajectory {
             times: self.times,
             rows: self.rows,
             history: self.history,
             draws: self.draws as usize,
+            reduce: self.reduce,
+            adaptive: self.adaptive,
         }
     }
 

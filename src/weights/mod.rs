@@ -50,6 +50,11 @@ impl Weights {
         Self::of(format!("the weights of {name}"), vec![File::embedded(name, bytes)])
     }
 
+    /// Those of a model that has no parameters.
+    pub fn none(name: &str) -> Weights {
+        Weights { name: name.to_string(), files: Vec::new(), tensors: BTreeMap::new() }
+    }
+
     fn of(name: String, files: Vec<File>) -> Result<Weights> {
         let mut tensors = BTreeMap::new();
         for (i, file) in files.iter().enumerate() {

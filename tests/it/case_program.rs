@@ -167,6 +167,11 @@ pub fn tolerance(case: &Case, arg: usize, storage: DType, expected: f64) -> f64 
     }
 }
 
+/// Whether f32 holds the number as a subnormal.
+fn is_subnormal(v: f64) -> bool {
+    v != 0.0 && v.abs() < f64::from(f32::MIN_POSITIVE)
+}
+
 /// Compares what a backend found with the oracle: `Err` shows the first ten mismatches.
 pub fn compare(
     case: &Case,
@@ -187,7 +192,10 @@ pub fn compare(
             let same = f.is_nan() && e.is_nan() || f64::from(**f) == **e;
             // Not `>`: a NaN on one side only is a mismatch. Nothing is close to infinity.
             let close = (f64::from(**f) - **e).abs() <= tolerance(case, arg, storage, **e);
-            !(same || e.is_finite() && close)
+            // Flags and names in a row are the bits of numbers too small for any computation.
+            let word = case.call.args()[arg].name == "live"
+                && (is_subnormal(**e) || is_subnormal(f64::from(**f)));
+            !(same || e.is_finite() && close && !word)
         })
         .map(|(i, (f, e))| format!("  [{i}] found {f:e}, expected {e:e}"))
         .collect();

@@ -6,7 +6,7 @@ use unnoise::backend::{Backend, Observer, RunInputs, WeightSource};
 use unnoise::graph::Graph;
 use unnoise::ops::solver_step::run_words;
 use unnoise::program::{NoiseMode, Options, Program, TABLE_BYTES};
-use unnoise::solver::{Draw, Eval, Expr, Prediction, Row, Term, Trajectory};
+use unnoise::solver::{Draw, Eval, Expr, Guidance, Prediction, Row, Term, Trajectory};
 use unnoise::tensor::DType;
 
 /// What to evaluate.
@@ -48,6 +48,7 @@ impl Evaluation<'_> {
             noise: NoiseMode::Table,
             hoist: self.hoist,
             fuse: self.fuse,
+            trace: false,
             table_bytes: TABLE_BYTES,
         };
         Program::build(self.graph, &trajectory(self.time), &options)
@@ -80,21 +81,23 @@ fn trajectory(time: f64) -> Trajectory {
         x0_x: 0.0,
         x0_f: 1.0,
         clip: None,
+        threshold: None,
         eps_x: 0.0,
         eps_f: 0.0,
         eps_x0: 0.0,
     };
-    let row = |eval, x, draws| Row { eval, x, saved: None, push: None, draws };
+    let row = |eval, x, draws| Row { eval, x, draws, ..Row::default() };
     let draw = Draw { step: 0, stream: 0, index: 0 };
-    let eval = Eval { time: 0, prediction: identity, log_variance: None };
+    let eval =
+        Eval { time: 0, prediction: identity, log_variance: None, guidance: Guidance::default() };
     Trajectory {
         times: vec![time],
         rows: vec![
             row(None, Expr::from(Term::Noise(0)), vec![draw]),
             row(Some(eval), Expr::from(Term::X0), vec![]),
         ],
-        history: 0,
         draws: 1,
+        ..Trajectory::default()
     }
 }
 

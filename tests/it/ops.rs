@@ -67,6 +67,6 @@ macro_rules! ops {
 }
 
 ops! {
-    activation add attention combine concat conv2d embedding group_norm guidance linear
-    model_input noise predict resample scale_shift solver_step time_embedding
+    activation add attention combine concat control conv2d embedding group_norm guidance linear
+    mixture model_input noise predict resample scale_shift solver_step time_embedding trace
 }

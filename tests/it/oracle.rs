@@ -66,14 +66,15 @@ impl Memory {
             + n / map.div as usize % map.modulo as usize
     }
 
-    /// The row of the trajectory.
-    fn step(&self) -> Row {
-        self.rows[self.cursor.row as usize]
+    /// The row of the trajectory that a sample reads.
+    fn step(&self, per_sample: u32, sample: usize) -> Row {
+        self.rows[if per_sample == 1 { sample } else { self.cursor.row as usize }]
     }
 }
 
 fn takes_rows(case: &Case, arg: usize) -> bool {
-    let solver = ["model_input", "predict", "noise", "combine", "solver_step"];
+    let solver =
+        ["model_input", "guidance", "predict", "noise", "combine", "solver_step", "control"];
     case.call.args()[arg].name == "table" && solver.contains(&case.call.name())
 }
 
@@ -86,11 +87,13 @@ pub fn run(case: &Case, storage: DType) -> Vec<Vec<f64>> {
         Call::Attention(p) => attention(p, &mut m),
         Call::Combine(p) => solver::combine(p, &mut m),
         Call::Concat(p) => concat(p, &mut m),
+        Call::Control(p) => control::control(p, &mut m),
         Call::Conv2d(p) => conv2d(p, &mut m),
         Call::Embedding(p) => embedding(p, &mut m),
         Call::GroupNorm(p) => group_norm(p, &mut m),
         Call::Guidance(p) => solver::guidance(p, &mut m),
         Call::Linear(p) => linear(p, &mut m),
+        Call::Mixture(p) => mixture(p, &mut m),
         Call::ModelInput(p) => model_input(p, &mut m),
         Call::Noise(p) => solver::noise(p, &mut m),
         Call::Predict(p) => solver::predict(p, &mut m),
@@ -98,6 +101,11 @@ pub fn run(case: &Case, storage: DType) -> Vec<Vec<f64>> {
         Call::ScaleShift(p) => scale_shift(p, &mut m),
         Call::SolverStep(p) => solver::solver_step(p, &mut m),
         Call::TimeEmbedding(p) => time_embedding(p, &mut m),
+        Call::Trace(p) => {
+            let (n, at) = (p.n as usize, m.cursor.row as usize * p.n as usize);
+            let x = m.numbers[0].clone();
+            m.numbers[1][at..at + n].copy_from_slice(&x);
+        }
     }
     m.numbers
 }
@@ -256,12 +264,42 @@ fn linear(p: &ops::linear::Params, m: &mut Memory) {
     }
 }
 
+/// Bayes' rule for each component, its evidence relative to the largest.
+fn mixture(p: &ops::mixture::Params, m: &mut Memory) {
+    let d = p.d as usize;
+    for n in 0..p.n as usize {
+        let sigma2 = m.numbers[1][m.row(&p.map, 3, n)].powi(2);
+        let x = m.numbers[0][n * d..][..d].to_vec();
+        let components: Vec<&[f64]> = m.numbers[2].chunks(1 + 2 * d).collect();
+        let log_evidence = |c: &&[f64]| {
+            let mahalanobis = |j: usize| (x[j] - c[1 + j]).powi(2) / (c[1 + d + j] + sigma2);
+            let volume = |j: usize| (c[1 + d + j] + sigma2).ln();
+            c[0] - (0..d).map(|j| mahalanobis(j) + volume(j)).sum::<f64>() / 2.0
+        };
+        let logs: Vec<f64> = components.iter().map(log_evidence).collect();
+        let posterior_mean = |j: usize| {
+            let sums = components.iter().zip(&logs).map(|(c, log)| {
+                let evidence = (log - logs.iter().fold(f64::MIN, |a, b| a.max(*b))).exp();
+                let (mean, s2) = (c[1 + j], c[1 + d + j]);
+                let posterior = (mean * sigma2 + x[j] * s2) / (s2 + sigma2);
+                (evidence, evidence * posterior)
+            });
+            let (total, weighted) = sums.fold((0.0, 0.0), |(a, b), (c, d)| (a + c, b + d));
+            weighted / total
+        };
+        let y: Vec<f64> = (0..d).map(posterior_mean).collect();
+        m.numbers[4][n * d..][..d].copy_from_slice(&y);
+    }
+}
+
 fn model_input(p: &ops::model_input::Params, m: &mut Memory) {
     let (c, hw) = (p.c as usize, p.hw as usize);
-    let factor = f64::from(p.scale) * f64::from(m.step().c_in);
     for n in 0..p.n as usize {
         for (k, i) in (0..c).flat_map(|k| (0..hw).map(move |i| (k, i))) {
-            let x = m.numbers[0][((n % p.b as usize) * c + k) * hw + i];
+            let sample = n % p.b as usize;
+            let c_in = f64::from(m.step(p.per_sample, sample).c_in);
+            let factor = f64::from(p.scale) * c_in;
+            let x = m.numbers[0][(sample * c + k) * hw + i];
             m.numbers[2][(n * hw + i) * c + k] = factor * x + f64::from(p.offset);
         }
     }
@@ -313,5 +351,7 @@ fn time_embedding(p: &ops::time_embedding::Params, m: &mut Memory) {
     }
 }
 
+#[path = "oracle_control.rs"]
+mod control;
 #[path = "oracle_solver.rs"]
 mod solver;

@@ -2,28 +2,30 @@
 
 use super::Memory;
 use std::f64::consts::TAU;
-use unnoise::ops::row::{self, Row};
+use unnoise::ops::row::{self, HISTORY, Mix, Row};
 use unnoise::ops::{self, noise};
 
 /// `c * v()`; a coefficient of zero reads nothing.
-fn times(c: f32, v: impl FnOnce() -> f64) -> f64 {
+pub fn times(c: f32, v: impl FnOnce() -> f64) -> f64 {
     if c == 0.0 { 0.0 } else { f64::from(c) * v() }
 }
 
-fn guidance_of(run: &[u32], sample: usize) -> f64 {
+pub fn guidance_of(run: &[u32], sample: usize) -> f64 {
     f64::from(f32::from_bits(run[5 + 2 * sample]))
 }
 
 pub fn guidance(p: &ops::guidance::Params, m: &mut Memory) {
     let (b, c, cf, hw) = (p.b as usize, p.c as usize, p.cf as usize, p.hw as usize);
     for n in 0..b {
+        let row = m.step(p.per_sample, n);
         for i in 0..hw {
             for k in 0..cf {
                 let conditional = m.numbers[0][(n * hw + i) * cf + k];
                 let unconditional = m.numbers[0][((b + n) * hw + i) * cf + k];
-                let w = guidance_of(&m.words[1], n);
-                m.numbers[2][(n * hw + i) * cf + k] = match k < c {
-                    true => (1.0 - w) * unconditional + w * conditional,
+                let w = guidance_of(&m.words[2], n);
+                let guided = (1.0 - w) * unconditional + w * conditional;
+                m.numbers[3][(n * hw + i) * cf + k] = match k < c && row.flags & row::GUIDE != 0 {
+                    true => f64::from(row.f_scale) * guided,
                     false => conditional,
                 };
             }
@@ -31,7 +33,8 @@ pub fn guidance(p: &ops::guidance::Params, m: &mut Memory) {
     }
 }
 
-fn x0_and_eps(row: &Row, x: f64, f: f64) -> (f64, f64) {
+/// `f` and the output that eps is made of.
+pub fn x0_and_eps(row: &Row, x: f64, [f, of_eps]: [f64; 2]) -> (f64, f64) {
     let raw = times(row.x0_x, || x) + times(row.x0_f, || f);
     // Comparisons with a NaN are false: it passes.
     let x0 = match f64::from(row.clip) {
@@ -39,29 +42,34 @@ fn x0_and_eps(row: &Row, x: f64, f: f64) -> (f64, f64) {
         clip if row.clip < f32::MAX && raw > clip => clip,
         _ => raw,
     };
-    let eps = times(row.eps_x, || x) + times(row.eps_f, || f) + times(row.eps_x0, || x0);
+    let x0 = f64::from(row.x0_scale) * x0;
+    let eps = times(row.eps_x, || x) + times(row.eps_f, || of_eps) + times(row.eps_x0, || x0);
     (x0, eps)
 }
 
 /// Logarithm of the standard deviation between the two bounds (Nichol & Dhariwal, eq. 15).
-fn log_scale(row: &Row, f_var: f64) -> f64 {
+pub fn log_scale(row: &Row, f_var: f64) -> f64 {
     let v = (f_var + 1.0) / 2.0;
     (v * f64::from(row.log_var_max) + (1.0 - v) * f64::from(row.log_var_min)) / 2.0
 }
 
 pub fn predict(p: &ops::predict::Params, m: &mut Memory) {
-    let (c, cf, hw) = (p.c as usize, p.cf as usize, p.hw as usize);
-    let row = m.step();
-    for n in 0..p.b as usize {
+    let (b, c, cf, hw) = (p.b as usize, p.c as usize, p.cf as usize, p.hw as usize);
+    for n in 0..b {
+        let row = m.step(p.per_sample, n);
         for (k, i) in (0..c).flat_map(|k| (0..hw).map(move |i| (k, i))) {
             let at = (n * c + k) * hw + i;
             let f = |k: usize| m.numbers[1][(n * hw + i) * cf + k];
-            let (x0, eps) = x0_and_eps(&row, m.numbers[0][at], f(k));
+            let of_eps = match row.flags & row::UNCOND_EPS != 0 {
+                true => m.numbers[2][((b + n) * hw + i) * cf + k],
+                false => f(k),
+            };
+            let (x0, eps) = x0_and_eps(&row, m.numbers[0][at], [f(k), of_eps]);
             let learned = row.flags & row::LEARNED != 0;
             let log = if learned { log_scale(&row, f(c + k)) } else { 0.0 };
-            m.numbers[3][at] = x0;
-            m.numbers[4][at] = eps;
-            m.numbers[5][at] = log;
+            m.numbers[4][at] = x0;
+            m.numbers[5][at] = eps;
+            m.numbers[6][at] = log;
         }
     }
 }
@@ -92,7 +100,7 @@ fn normal(block: [u32; 4], lane: usize) -> f64 {
 }
 
 /// Element `e` of sample `n` of the draw with these names.
-fn draw(
+pub fn draw(
     p: &noise::Params,
     run: &[u32],
     draws: &[f64],
@@ -115,18 +123,24 @@ fn draw(
     }
 }
 
-fn names(row: &Row) -> [[u32; 3]; 2] {
+pub fn names(row: &Row) -> [[u32; 3]; 2] {
     [[row.z0_step, row.z0_stream, row.z0_index], [row.z1_step, row.z1_stream, row.z1_index]]
+}
+
+fn mixes(row: &Row) -> [Mix; 3] {
+    [row.x, row.saved, row.push]
 }
 
 pub fn noise(p: &noise::Params, m: &mut Memory) {
     let (b, numel) = (p.b as usize, p.numel as usize);
-    let row = m.step();
-    let used = [row.x_z0 != 0.0 || row.s_z0 != 0.0, row.x_z1 != 0.0 || row.s_z1 != 0.0];
-    for z in (0..2).filter(|z| used[*z]) {
-        for (n, e) in (0..b).flat_map(|n| (0..numel).map(move |e| (n, e))) {
-            let value = draw(p, &m.words[1], &m.numbers[2], names(&row)[z], (n, e));
-            m.numbers[3][(z * b + n) * numel + e] = value;
+    for n in 0..b {
+        let row = m.step(p.per_sample, n);
+        let of_draw = |mix: &Mix| [mix.z0, mix.z1];
+        for z in (0..2).filter(|z| mixes(&row).iter().any(|mix| of_draw(mix)[*z] != 0.0)) {
+            for e in 0..numel {
+                let value = draw(p, &m.words[1], &m.numbers[2], names(&row)[z], (n, e));
+                m.numbers[3][(z * b + n) * numel + e] = value;
+            }
         }
     }
 }
@@ -147,39 +161,33 @@ fn update(
     terms: Terms,
 ) {
     let [x_at, saved_at, history_at] = places;
-    let x = m.numbers[x_at][i];
-    let total = |c: [f32; 6], h: [f32; 4], m: &Memory| -> f64 {
+    let total = |c: &Mix, m: &Memory| -> f64 {
         let past = |j: usize| {
             let ring = (row.ring as usize + depth - 1 - j) % depth;
             m.numbers[history_at][ring * n + i]
         };
-        times(c[0], || x)
-            + times(c[1], || terms.x0)
-            + times(c[2], || terms.eps)
-            + times(c[3], || m.numbers[saved_at][i])
-            + times(c[4], || terms.z[0]())
-            + times(c[5], || terms.z[1]())
-            + (0..4).map(|j| times(h[j], || past(j))).sum::<f64>()
+        times(c.x, || m.numbers[x_at][i])
+            + times(c.x0, || terms.x0)
+            + times(c.eps, || terms.eps)
+            + times(c.saved, || m.numbers[saved_at][i])
+            + times(c.z0, || terms.z[0]())
+            + times(c.z1, || terms.z[1]())
+            + (0..HISTORY).map(|j| times(c.h[j], || past(j))).sum::<f64>()
     };
-    let to_x = [row.x_x, row.x_x0, row.x_eps, row.x_saved, row.x_z0, row.x_z1];
-    let to_saved = [row.s_x, row.s_x0, row.s_eps, row.s_saved, row.s_z0, row.s_z1];
-    let new_x = total(to_x, row.x_h, m);
-    let new_saved = total(to_saved, row.s_h, m);
-    m.numbers[x_at][i] = new_x;
+    let [x, saved, push] = mixes(row).map(|mix| total(&mix, m));
+    m.numbers[x_at][i] = x;
     if row.flags & row::WRITE_SAVED != 0 {
-        m.numbers[saved_at][i] = new_saved;
+        m.numbers[saved_at][i] = saved;
     }
     if row.flags & row::PUSH != 0 {
-        let pushed =
-            times(row.p_x, || x) + times(row.p_x0, || terms.x0) + times(row.p_eps, || terms.eps);
-        m.numbers[history_at][row.ring as usize * n + i] = pushed;
+        m.numbers[history_at][row.ring as usize * n + i] = push;
     }
 }
 
 pub fn combine(p: &ops::combine::Params, m: &mut Memory) {
-    let n = p.n as usize;
-    let row = m.step();
+    let n = (p.b * p.numel) as usize;
     for i in 0..n {
+        let row = m.step(p.per_sample, i / p.numel as usize);
         let scale = m.or_zero(4, i).exp();
         let z = [m.numbers[5][i] * scale, m.numbers[5][n + i] * scale];
         let terms = Terms { x0: m.or_zero(2, i), eps: m.or_zero(3, i), z: [&|| z[0], &|| z[1]] };
@@ -187,30 +195,64 @@ pub fn combine(p: &ops::combine::Params, m: &mut Memory) {
     }
 }
 
+/// What a row reads of the network's output `[n, hw, cf]`.
+pub struct Output<'a> {
+    pub f: &'a [f64],
+    pub run: &'a [u32],
+    pub b: usize,
+    pub cf: usize,
+    pub hw: usize,
+    pub guided: bool,
+}
+
+impl Output<'_> {
+    /// Channel `k` of pixel `i` of network sample `n`.
+    pub fn at(&self, n: usize, k: usize, i: usize) -> f64 {
+        self.f[(n * self.hw + i) * self.cf + k]
+    }
+
+    /// Whether guidance acts.
+    pub fn acts(&self, row: &Row) -> bool {
+        self.guided && row.flags & row::GUIDE != 0
+    }
+
+    /// The guided output, not scaled.
+    pub fn mixed(&self, n: usize, k: usize, i: usize) -> f64 {
+        let w = guidance_of(self.run, n);
+        let unconditional = self.at(n + self.b, k, i);
+        unconditional + w * (self.at(n, k, i) - unconditional)
+    }
+
+    /// F and the output that eps is made of.
+    pub fn pair(&self, row: &Row, n: usize, k: usize, i: usize) -> [f64; 2] {
+        if !self.acts(row) {
+            return [self.at(n, k, i); 2];
+        }
+        let f = f64::from(row.f_scale) * self.mixed(n, k, i);
+        [f, if row.flags & row::UNCOND_EPS != 0 { self.at(n + self.b, k, i) } else { f }]
+    }
+}
+
 pub fn solver_step(p: &ops::solver_step::Params, m: &mut Memory) {
     let (b, c, cf, hw) = (p.b as usize, p.c as usize, p.cf as usize, p.hw as usize);
-    let row = m.step();
     let source = noise::Params {
         b: p.b,
         numel: p.c * p.hw,
         mode: p.mode,
         threads: p.threads,
         calls: p.calls,
+        per_sample: 0,
     };
-    let (run, draws) = (m.words[3].clone(), m.numbers[4].clone());
+    let (f, run, draws) = (m.numbers[1].clone(), m.words[3].clone(), m.numbers[4].clone());
+    let output = Output { f: &f, run: &run, b, cf, hw, guided: p.guided == 1 };
     for at in 0..b * c * hw {
         let (n, k, i) = (at / (c * hw), at / hw % c, at % hw);
+        let row = m.step(p.per_sample, n);
         let (mut x0, mut eps, mut scale) = (0.0, 0.0, 1.0);
         if row.flags & row::EVAL != 0 {
-            let f = |n: usize, k: usize| m.numbers[1][(n * hw + i) * cf + k];
-            let w = guidance_of(&run, n);
-            let guided = match p.guided {
-                1 => f(n + b, k) + w * (f(n, k) - f(n + b, k)),
-                _ => f(n, k),
-            };
-            (x0, eps) = x0_and_eps(&row, m.numbers[0][at], guided);
+            (x0, eps) = x0_and_eps(&row, m.numbers[0][at], output.pair(&row, n, k, i));
             if row.flags & row::LEARNED != 0 {
-                scale = log_scale(&row, f(n, c + k)).exp();
+                scale = log_scale(&row, output.at(n, c + k, i)).exp();
             }
         }
         let e = at % (c * hw);

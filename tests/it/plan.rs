@@ -7,7 +7,10 @@ use unnoise::plan::{Domain, Options, Plan, Sizes, Tail};
 const SIZES: Sizes = Sizes { times: 10, conditions: 3, samples: 4 };
 
 fn plan(graph: &Graph, hoist: bool, fuse: bool) -> Plan {
-    Plan::new(graph, &Options { hoist, fuse, sizes: SIZES, table_bytes: 1 << 20 })
+    Plan::new(
+        graph,
+        &Options { hoist, fuse, sizes: SIZES, table_bytes: 1 << 20, times_vary: false },
+    )
 }
 
 /// The position of the kernel that computes layer `name` last.
@@ -55,7 +58,8 @@ fn each_value_leaves_as_far_as_it_can() {
 
     // 30 rows of 4 channels in f32 are 480 bytes.
     for (table_bytes, expected) in [(480, Domain::TimeCondition), (479, Domain::Sample)] {
-        let options = Options { hoist: true, fuse: false, sizes: SIZES, table_bytes };
+        let times_vary = false;
+        let options = Options { hoist: true, fuse: false, sizes: SIZES, table_bytes, times_vary };
         let plan = Plan::new(&graph, &options);
         assert_eq!(plan.kernels[find(&plan, "embedding")].domain, expected);
         assert_eq!(plan.kernels[find(&plan, "class")].domain, Domain::Condition);

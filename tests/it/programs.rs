@@ -13,7 +13,7 @@ use unnoise::ops::row;
 use unnoise::ops::solver_step::run_words;
 use unnoise::program::{NoiseMode, Options, Program, Source, TABLE_BYTES};
 use unnoise::sampler::{Classes, Precision, Request, Sampler, Shard, inspect};
-use unnoise::solver::{self, Draw, Expr, Row, Term, Trajectory};
+use unnoise::solver::{self, Draw, Expr, Network, Row, Term, Trajectory};
 use unnoise::tensor::DType;
 
 fn digits() -> Model {
@@ -53,12 +53,11 @@ fn request() -> Request {
 fn program(request: &Request, table_bytes: usize) -> Program {
     let model = digits();
     let options = solver::Options {
-        solver: "ddim".into(),
-        steps: request.steps.unwrap(),
-        eta: 0.0,
         clipped_eps: true,
+        ..solver::Options::new("ddim", request.steps.unwrap())
     };
-    let trajectory = solver::record(&model.scheduler().unwrap(), &options, false).unwrap();
+    let trajectory =
+        solver::record(&model.scheduler().unwrap(), &options, Network::default()).unwrap();
     let options = Options {
         storage: DType::F32,
         batch: request.count,
@@ -69,6 +68,7 @@ fn program(request: &Request, table_bytes: usize) -> Program {
         hoist: request.hoist,
         fuse: request.fuse,
         table_bytes,
+        trace: false,
     };
     Program::build(&model.graph, &trajectory, &options)
 }
@@ -249,7 +249,8 @@ fn torch_cuda_noise_starts_as_known() {
     let draw = Draw { step: 0, stream: 0, index: 0 };
     let x = Expr::from(Term::Noise(0));
     let row = Row { x, draws: vec![draw], ..Row::default() };
-    let trajectory = Trajectory { times: vec![0.0], rows: vec![row], history: 0, draws: 1 };
+    let trajectory =
+        Trajectory { times: vec![0.0], rows: vec![row], draws: 1, ..Trajectory::default() };
     let layout = TorchCuda::default().layout(32 * 32);
     for (backend, fuse) in device::backends().into_iter().flat_map(|b| [(b, false), (b, true)]) {
         let options = Options {
@@ -262,6 +263,7 @@ fn torch_cuda_noise_starts_as_known() {
             hoist: true,
             fuse,
             table_bytes: TABLE_BYTES,
+            trace: false,
         };
         let program = Program::build(&model.graph, &trajectory, &options);
         let mut session = backend.prepare(&program, &model.weights().unwrap()).unwrap();
@@ -297,7 +299,10 @@ fn impossible_requests_say_why() {
         (Request { count: 1 << 32, ..Request::default() }, "--count: expected at most 4294967295"),
         (Request { count: 0, ..Request::default() }, "--count: expected at least 1"),
         (Request { batch: Some(0), ..Request::default() }, "--batch: expected at least 1"),
-        (Request { solver: Some("foo".into()), ..Request::default() }, "one of ddpm, ddim"),
+        (
+            Request { solver: Some("foo".into()), ..Request::default() },
+            "one of ddpm, analytic-ddpm, ddim",
+        ),
         (Request { eta: Some(2.0), ..Request::default() }, "--eta: expected a number from 0 to 1"),
         (guidance(f64::NAN), "--guidance: expected a number from 0"),
         (guidance(1e39), "--guidance: expected a number from 0"),

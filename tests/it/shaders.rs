@@ -7,9 +7,10 @@ use std::collections::HashSet;
 use unnoise::backend::source::{Variant, wgsl};
 use unnoise::backend::wgpu::reflect::Kernel;
 use unnoise::ops::{self, Arg, Call, all_cases};
+use unnoise::program::SlotId;
 use unnoise::tensor::DType;
 
-/// The variants of all cases in f32 and f16, each once.
+/// The variants of all cases in f32 and f16, and those of adaptive steps, each once.
 fn variants() -> Vec<(Variant, Call)> {
     let mut seen = HashSet::new();
     let mut variants = Vec::new();
@@ -19,6 +20,15 @@ fn variants() -> Vec<(Variant, Call)> {
             let variant = Variant::new(&case.call, dtypes);
             if seen.insert(variant.clone()) {
                 variants.push((variant, case.call));
+            }
+        }
+    }
+    for program in super::device_adaptive::programs() {
+        for launch in program.bodies.iter().flat_map(|body| &body.launches) {
+            let dtype = |id: &Option<SlotId>| id.map(|id| program.slots[id.0].dtype);
+            let variant = Variant::new(&launch.call, launch.args.iter().map(dtype).collect());
+            if seen.insert(variant.clone()) {
+                variants.push((variant, launch.call));
             }
         }
     }
@@ -56,7 +66,7 @@ fn every_variant_is_valid_and_portable() {
 /// The limits that every adapter has.
 fn portable(variant: &Variant, kernel: &Kernel, _info: &ModuleInfo) {
     let storage = kernel.bindings.iter().filter(|b| b.arg.is_some()).count();
-    assert!(storage <= ops::MAX_ARGS, "{variant:?} binds {storage} storage buffers");
+    assert!(storage <= ops::MAX_BOUND, "{variant:?} binds {storage} storage buffers");
     assert!(kernel.threads <= 256, "{variant:?} has {} threads", kernel.threads);
     let module = &kernel.module;
     let mut layouter = naga::proc::Layouter::default();
@@ -145,6 +155,8 @@ fn structs_have_the_same_offsets_on_both_sides() {
         if let Some(row) = members(&module, "Row") {
             rows += 1;
             assert_eq!(row, owned(ops::row::Row::FIELDS), "Row in {}", variant.op);
+            let mix = members(&module, "Mix").expect("a Row holds Mix");
+            assert_eq!(mix, owned(ops::row::Mix::FIELDS), "Mix in {}", variant.op);
         }
         if let Some(map) = members(&module, "RowMap") {
             assert_eq!(map, owned(&row_map), "RowMap in {}", variant.op);

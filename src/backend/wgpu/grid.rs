@@ -20,6 +20,7 @@ fn workgroups(call: &Call, kernel: &Kernel) -> Result<u64> {
             let tile = kernel.constant("TILE_Q")?;
             return Ok(p.n as u64 * p.heads as u64 * p.tq.div_ceil(tile) as u64);
         }
+        Call::Control(p) => return Ok(if p.batch != 0 { 1 } else { p.b as u64 }),
         Call::GroupNorm(p) => return Ok(p.n as u64 * p.groups as u64),
         Call::Activation(p) => vectors(kernel, [p.n, 1, p.c])?,
         Call::Add(p) => vectors(kernel, [p.n, p.hw, p.c])?,
@@ -30,11 +31,13 @@ fn workgroups(call: &Call, kernel: &Kernel) -> Result<u64> {
             vectors(kernel, [p.n, p.h / 2, p.w / 2, p.c])?
         }
         Call::Resample(p) => vectors(kernel, [4, p.n, p.h, p.w, p.c])?,
+        Call::Mixture(p) => p.n as u64,
         Call::ModelInput(p) => p.n as u64 * p.hw as u64,
         Call::TimeEmbedding(p) => p.n as u64 * p.dim.div_ceil(2) as u64,
+        Call::Trace(p) => p.n as u64,
         Call::Noise(p) => p.b as u64 * p.numel.div_ceil(4) as u64,
         Call::SolverStep(p) => p.b as u64 * (p.c as u64 * p.hw as u64).div_ceil(4),
-        Call::Combine(p) => p.n.div_ceil(4) as u64,
+        Call::Combine(p) => p.b as u64 * p.numel.div_ceil(4) as u64,
         Call::Predict(p) => p.b as u64 * p.c as u64 * p.hw as u64,
         Call::Guidance(p) => p.b as u64 * p.cf as u64 * p.hw as u64,
     };

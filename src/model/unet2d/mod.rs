@@ -10,6 +10,7 @@
 mod blocks;
 mod config;
 
+use super::Network;
 use super::keys::Keys;
 use crate::error::Result;
 use crate::graph::{Graph, GraphBuilder, NodeId, Shape};
@@ -23,17 +24,8 @@ const MAX_PERIOD: f64 = 10_000.0;
 /// Class numbers that f32 holds exactly: the bound where the network has no table of classes.
 const EXACT_NUMBERS: usize = 1 << 24;
 
-/// A network built from its configuration.
-pub(super) struct UNet2D {
-    pub graph: Graph,
-    /// Channels, height, width.
-    pub state: [usize; 3],
-    pub learned_variance: bool,
-    pub classes: Option<usize>,
-}
-
 /// Builds the network that `config.json` describes.
-pub(super) fn build(keys: Keys) -> Result<UNet2D> {
+pub(super) fn build(keys: Keys) -> Result<Network> {
     let config = Config::read(keys)?;
     let [h, w] = config.sample_size;
     let classes = match config.class_embedding {
@@ -41,11 +33,12 @@ pub(super) fn build(keys: Keys) -> Result<UNet2D> {
         ClassEmbedding::Table(n) => Some(n),
         ClassEmbedding::Number => Some(config.num_class_embeds.unwrap_or(EXACT_NUMBERS)),
     };
-    Ok(UNet2D {
+    Ok(Network {
         graph: graph(&config)?,
         state: [config.in_channels, h, w],
         learned_variance: config.learned_variance(),
         classes,
+        mixture: None,
     })
 }
 

@@ -97,10 +97,7 @@ impl Solver {
 
     /// The launches of a row that is not controlled; `f` is the network's output, if it evaluates.
     pub fn update(&self, slots: &mut Slots, f: Option<SlotId>) -> Vec<Launch> {
-        let update = match self.fuse {
-            true => vec![self.fused(f, self.table)],
-            false => self.plain(slots, f, self.table),
-        };
+        let update = self.step(slots, f, self.table);
         match (self.live, self.times) {
             // The start of adaptive steps.
             (Some(live), Some(_)) => [vec![self.control(f, live)], update].concat(),
@@ -111,12 +108,15 @@ impl Solver {
     /// The launches of a row that is.
     pub fn controlled(&self, slots: &mut Slots, f: SlotId) -> Vec<Launch> {
         let Some(live) = self.live else { return self.update(slots, Some(f)) };
-        let mut launches = vec![self.control(Some(f), live)];
+        [vec![self.control(Some(f), live)], self.step(slots, Some(f), live)].concat()
+    }
+
+    /// The launches that carry out the row in `table`.
+    fn step(&self, slots: &mut Slots, f: Option<SlotId>, table: SlotId) -> Vec<Launch> {
         match self.fuse {
-            true => launches.push(self.fused(Some(f), live)),
-            false => launches.extend(self.plain(slots, Some(f), live)),
+            true => vec![self.fused(f, table)],
+            false => self.plain(slots, f, table),
         }
-        launches
     }
 
     fn control(&self, f: Option<SlotId>, live: SlotId) -> Launch {

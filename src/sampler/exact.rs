@@ -3,6 +3,7 @@
 
 use crate::model::Mixture;
 use crate::ops::philox::{normal_pair, philox4x32_10, uniform};
+use crate::solver::{Method, Weight};
 use rayon::prelude::*;
 
 /// `count` independent samples `[count, d]`; each `set` has its own.
@@ -30,33 +31,13 @@ pub(super) fn solve(mixture: &Mixture, x: &[f64], sigma: f64) -> Vec<f64> {
     paths.flat_map_iter(|x| path(mixture, x.to_vec(), sigma)).collect()
 }
 
-/// Dormand & Prince 1980, table 2: nodes, stages, the solution of order 5 and its difference to
-/// that of order 4.
-const C: [f64; 7] = [0.0, 0.2, 0.3, 0.8, 8.0 / 9.0, 1.0, 1.0];
-const A: [[f64; 6]; 7] = [
-    [0.0; 6],
-    [0.2, 0.0, 0.0, 0.0, 0.0, 0.0],
-    [3.0 / 40.0, 9.0 / 40.0, 0.0, 0.0, 0.0, 0.0],
-    [44.0 / 45.0, -56.0 / 15.0, 32.0 / 9.0, 0.0, 0.0, 0.0],
-    [19372.0 / 6561.0, -25360.0 / 2187.0, 64448.0 / 6561.0, -212.0 / 729.0, 0.0, 0.0],
-    [9017.0 / 3168.0, -355.0 / 33.0, 46732.0 / 5247.0, 49.0 / 176.0, -5103.0 / 18656.0, 0.0],
-    [35.0 / 384.0, 0.0, 500.0 / 1113.0, 125.0 / 192.0, -2187.0 / 6784.0, 11.0 / 84.0],
-];
-const E: [f64; 7] = [
-    71.0 / 57600.0,
-    0.0,
-    -71.0 / 16695.0,
-    71.0 / 1920.0,
-    -17253.0 / 339200.0,
-    22.0 / 525.0,
-    -1.0 / 40.0,
-];
 /// Error allowed a step.
 const TOLERANCE: f64 = 1e-10;
 /// The first step, in ln(sigma).
 const FIRST_STEP: f64 = 0.05;
 
-/// One path, integrated in ln(sigma) with steps as short as the tolerance asks for.
+/// One path, integrated in ln(sigma) by the pair of Dormand & Prince, with steps as short as the
+/// tolerance asks for.
 fn path(mixture: &Mixture, mut x: Vec<f64>, sigma: f64) -> Vec<f64> {
     let narrow = mixture.deviations.iter().flatten().copied().fold(f64::INFINITY, f64::min);
     let (mut t, end) = (sigma.ln(), (1e-3 * narrow).min(0.5 * sigma).ln());
@@ -64,19 +45,22 @@ fn path(mixture: &Mixture, mut x: Vec<f64>, sigma: f64) -> Vec<f64> {
         let d = mixture.denoise(x, t.exp());
         x.iter().zip(d).map(|(x, d)| x - d).collect()
     };
+    let pair = Method::DormandPrince.tableau();
     let mut h = -FIRST_STEP;
     while t > end {
         h = h.max(end - t);
-        let mut k: Vec<Vec<f64>> = Vec::with_capacity(7);
+        let mut k = vec![slope(t, &x)];
         let mut next = x.clone();
-        for stage in 0..7 {
+        let sum = |k: &[Vec<f64>], weights: &[Weight], j: usize| -> f64 {
+            k.iter().zip(weights).map(|(k, weight)| weight.slope * k[j]).sum()
+        };
+        for point in pair.points {
             for (j, next) in next.iter_mut().enumerate() {
-                let sum: f64 = k.iter().zip(A[stage]).map(|(k, a)| a * k[j]).sum();
-                *next = x[j] + h * sum;
+                *next = x[j] + h * sum(&k, point.weights, j);
             }
-            k.push(slope(t + C[stage] * h, &next));
+            k.push(slope(t + point.place * h, &next));
         }
-        let error = |j: usize| h * k.iter().zip(E).map(|(k, e)| e * k[j]).sum::<f64>();
+        let error = |j: usize| h * sum(&k, pair.error.weights, j);
         let size = |j: usize| TOLERANCE * (1.0 + x[j].abs().max(next[j].abs()));
         let worst = (0..x.len()).map(|j| (error(j) / size(j)).abs()).fold(0.0, f64::max);
         if worst <= 1.0 {

@@ -312,9 +312,9 @@ impl<'a> Setting<'a> {
 ///
 /// # Errors
 /// An unknown solver, a number of steps or an eta out of range, CFG++ with a solver that it is not
-/// defined for, a key that is unknown or out of
-/// range, a schedule whose timesteps leave the training range or cannot be inverted, a
-/// variance_type that does not fit the network, a time that the network does not know.
+/// defined for, a key that is unknown or out of range, a schedule whose timesteps leave the
+/// training range or cannot be inverted, a variance_type that does not fit the network, a time that
+/// the network does not know.
 pub fn record(config: &SchedulerConfig, options: &Options, network: Network) -> Result<Trajectory> {
     let solver = find(&options.solver)?;
     let eta = options.eta.unwrap_or(0.0);

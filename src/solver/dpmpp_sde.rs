@@ -3,6 +3,7 @@
 
 use super::Term::{Saved, X, X0};
 use super::dpm_solver::eta;
+use super::euler_ancestral::down_and_up;
 use super::{Kind, Level, Recorder, Setting, SolverInfo};
 use crate::error::Result;
 
@@ -108,11 +109,10 @@ fn dpmpp_2s_ancestral(run: &Setting, rec: &mut Recorder) -> Result<()> {
     Ok(())
 }
 
-/// The step down to less noise than t has, and the noise that makes up for it (k-diffusion, after
-/// Song et al. 2020, arXiv:2010.02502, eq. 16), sigma being the ratio of noise to data:
+/// The step down to less noise than t has, and the noise that makes up for it, as [`down_and_up`]
+/// shares them out, sigma being the ratio of noise to data:
 ///
 /// ```text
-/// sigma_up = eta sigma_t sqrt(1 - sigma_t^2 / sigma_s^2)    sigma_down^2 = sigma_t^2 - sigma_up^2
 /// x_t / alpha_t = sigma_down / sigma_s x_s / alpha_s + (1 - sigma_down / sigma_s) x0 + sigma_up z
 /// ```
 struct Ancestral {
@@ -125,9 +125,7 @@ struct Ancestral {
 
 impl Ancestral {
     fn new(s: Level, t: Level, eta: f64) -> Ancestral {
-        let shrink = t.ratio() / s.ratio();
-        let up = eta * t.ratio() * (1.0 - shrink * shrink).sqrt();
-        let down = (t.ratio().powi(2) - up * up).sqrt();
+        let (down, up) = down_and_up(s.ratio(), t.ratio(), eta);
         let data = t.alpha * (1.0 - down / s.ratio());
         Ancestral { down, keep: t.alpha * down / s.sigma, data, noise: t.alpha * up }
     }

@@ -1,9 +1,8 @@
 // y = softmax(q k^T * scale) v for each sample and head, with an online softmax.
-// q [n, tq, .., heads, d] and k, v [n, tk, ..] by strides between tokens, y [n, tq, heads, d].
-// One workgroup 32 queries of a head, 8 threads a query; keys by 32, head channels by 32.
-// Compute: 4 n heads tq tk d FLOP, 16 FMA to 5 16-byte workgroup loads; 13 KiB of workgroup memory.
+// q [n, tq, .., heads, d] and k, v [n, tk, ..] by strides and offsets, y [n, tq, heads, d].
+// One workgroup TILE_M queries of a head, keys by TILE_N, two products a block of keys; see gemm.
+// Compute: 4 n heads tq tk d FLOP; 64 FMA to 8 16-byte workgroup loads, or subgroup broadcasts.
 // Reference: src/ops/attention.rs
-//!include grid
 
 struct Params {
     n: u32,
@@ -14,91 +13,79 @@ struct Params {
     q_stride: u32,
     k_stride: u32,
     v_stride: u32,
+    q_first: u32,
+    k_first: u32,
+    v_first: u32,
     scale: f32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 #ifdef VEC4
 @group(0) @binding(1) var<storage, read> q: array<vec4<q_t>>;
-#else
-@group(0) @binding(1) var<storage, read> q: array<q_t>;
-#endif
-#ifdef VEC4
 @group(0) @binding(2) var<storage, read> k: array<vec4<k_t>>;
-#else
-@group(0) @binding(2) var<storage, read> k: array<k_t>;
-#endif
-#ifdef VEC4
 @group(0) @binding(3) var<storage, read> v: array<vec4<v_t>>;
-#else
-@group(0) @binding(3) var<storage, read> v: array<v_t>;
-#endif
-#ifdef VEC4
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<y_t>>;
 #else
+@group(0) @binding(1) var<storage, read> q: array<q_t>;
+@group(0) @binding(2) var<storage, read> k: array<k_t>;
+@group(0) @binding(3) var<storage, read> v: array<v_t>;
 @group(0) @binding(4) var<storage, read_write> y: array<y_t>;
 #endif
 
-const TILE_Q: u32 = 32u;
-const TILE_KEYS: u32 = 32u;
-const LANES: u32 = 8u; // threads a query; also the 16-byte words of a chunk of head channels
+// 16-byte words of a head, and how often the quads of a workgroup's threads go over them.
 const WORDS: u32 = (HEAD_DIM + 3u) / 4u;
-const CHUNKS: u32 = (WORDS + LANES - 1u) / LANES;
-const PITCH: u32 = LANES + 1u; // odd, so that a column of the tile touches every bank
+const CHUNKS: u32 = (WORDS + TILE_N / 4u - 1u) / (TILE_N / 4u);
+// The scores of a block of keys, then the output's chunks.
+const PARTS: u32 = 1u + CHUNKS;
+const STAGED: u32 = 1u;
 const LOWEST: f32 = -3.0e38;
+//!include gemm
 
-var<workgroup> q_tile: array<vec4<f32>, TILE_Q * PITCH>;
-var<workgroup> kv_tile: array<vec4<f32>, TILE_KEYS * PITCH>;
-var<workgroup> weights: array<vec4<f32>, TILE_Q * LANES>;
+// Scores, or their exponentials, of the block of keys, [row][key / 4].
+var<workgroup> weights: array<vec4<f32>, TILE_M * QUADS_N>;
+// Of each row the highest score so far, and what its rise has left of older exponentials.
+var<workgroup> tops: array<vec2<f32>, TILE_M>;
 
-// A 16-byte word of a head: channels 4 word .. of the vector that starts at `base`; zero past d.
+// Channels 4 word .. of a head's vector that starts at `base`; zero past d.
 fn load_q(base: u32, word: u32) -> vec4<f32> {
-    var r = vec4<f32>();
 #ifdef VEC4
-    if word < WORDS {
-        r = vec4<f32>(q[base / 4u + word]);
-    }
+    return vec4<f32>(q[base / 4u + word]);
 #else
+    var r = vec4<f32>();
     for (var i = 4u * word; i < min(4u * word + 4u, HEAD_DIM); i++) {
         r[i % 4u] = f32(q[base + i]);
     }
-#endif
     return r;
+#endif
 }
 
 fn load_k(base: u32, word: u32) -> vec4<f32> {
-    var r = vec4<f32>();
 #ifdef VEC4
-    if word < WORDS {
-        r = vec4<f32>(k[base / 4u + word]);
-    }
+    return vec4<f32>(k[base / 4u + word]);
 #else
+    var r = vec4<f32>();
     for (var i = 4u * word; i < min(4u * word + 4u, HEAD_DIM); i++) {
         r[i % 4u] = f32(k[base + i]);
     }
-#endif
     return r;
+#endif
 }
 
 fn load_v(base: u32, word: u32) -> vec4<f32> {
-    var r = vec4<f32>();
 #ifdef VEC4
-    if word < WORDS {
-        r = vec4<f32>(v[base / 4u + word]);
-    }
+    return vec4<f32>(v[base / 4u + word]);
 #else
+    var r = vec4<f32>();
     for (var i = 4u * word; i < min(4u * word + 4u, HEAD_DIM); i++) {
         r[i % 4u] = f32(v[base + i]);
     }
-#endif
     return r;
+#endif
 }
 
 fn store(base: u32, word: u32, r: vec4<f32>) {
 #ifdef VEC4
-    if word < WORDS {
-        y[base / 4u + word] = vec4<y_t>(r);
-    }
+    y[base / 4u + word] = vec4<y_t>(r);
 #else
     for (var i = 4u * word; i < min(4u * word + 4u, HEAD_DIM); i++) {
         y[base + i] = y_t(r[i % 4u]);
@@ -106,96 +93,229 @@ fn store(base: u32, word: u32, r: vec4<f32>) {
 #endif
 }
 
-// The scores of this thread's query (its tile row) with keys 4 lane .. 4 lane + 3 of the tile.
-// Key 4 l + j lies in row 8 j + l of the tile: the 8 lanes of a query read consecutive rows.
-fn scores(q_base: u32, sample: u32, head: u32, first_key: u32, row: u32, lane: u32) -> vec4<f32> {
-    let key = min(first_key + (row % LANES) * 4u + row / LANES, p.tk - 1u);
-    let k_base = (sample * p.tk + key) * p.k_stride + head * HEAD_DIM;
-    var s = vec4<f32>();
-    for (var chunk = 0u; chunk < CHUNKS; chunk++) {
-        let word = chunk * LANES + lane;
-        workgroupBarrier();
-        q_tile[row * PITCH + lane] = load_q(q_base, word);
-        kv_tile[row * PITCH + lane] = load_k(k_base, word);
-        workgroupBarrier();
-        for (var i = 0u; i < min(LANES, WORDS - chunk * LANES); i++) {
-            let a = q_tile[row * PITCH + i];
-            s += vec4<f32>(
-                dot(a, kv_tile[lane * PITCH + i]),
-                dot(a, kv_tile[(LANES + lane) * PITCH + i]),
-                dot(a, kv_tile[(2u * LANES + lane) * PITCH + i]),
-                dot(a, kv_tile[(3u * LANES + lane) * PITCH + i]),
-            );
-        }
-    }
-    return s * p.scale;
+// A head of a sample, and the first query of a workgroup.
+struct Place {
+    sample: u32,
+    head: u32,
+    query: u32,
 }
 
-@compute @workgroup_size(256)
+// First elements of the vectors of a query and of a key; past the end the last one is read.
+fn q_base(at: Place, row: u32) -> u32 {
+    let token = at.sample * p.tq + min(at.query + row, p.tq - 1u);
+    return p.q_first + token * p.q_stride + at.head * HEAD_DIM;
+}
+
+fn k_base(at: Place, key: u32) -> u32 {
+    return p.k_first + (at.sample * p.tk + min(key, p.tk - 1u)) * p.k_stride + at.head * HEAD_DIM;
+}
+
+fn v_base(at: Place, key: u32) -> u32 {
+    return p.v_first + (at.sample * p.tk + min(key, p.tk - 1u)) * p.v_stride + at.head * HEAD_DIM;
+}
+
+#ifdef METHOD_SUBGROUP
+//!include subgroup
+
+// sums[0 .. ROWS] = q k^T for the keys from `first` on.
+fn score(at: Place, first: u32, thread: u32, lane: u32) {
+    var q_at: array<u32, ROWS / 8u>;
+    var k_at: array<u32, 4>;
+    for (var i = 0u; i < ROWS / 8u; i++) {
+        q_at[i] = q_base(at, 8u * i + lane);
+    }
+    for (var i = 0u; i < 4u; i++) {
+        k_at[i] = k_base(at, first + 4u * thread + i);
+    }
+    for (var word = 0u; word < WORDS; word++) {
+        let b = transpose(mat4x4<f32>(load_k(k_at[0], word), load_k(k_at[1], word),
+            load_k(k_at[2], word), load_k(k_at[3], word)));
+        for (var i = 0u; i < ROWS / 8u; i++) {
+            multiply_eight(8u * i, load_q(q_at[i], word), b);
+        }
+    }
+}
+
+// Adds the block of keys from `first` on, weighted, to the output's chunks.
+fn weigh(at: Place, first: u32, thread: u32, lane: u32) {
+    let keys = min(TILE_N, p.tk - first);
+    for (var quad = 0u; 4u * quad < keys; quad++) {
+        var base: array<u32, 4>;
+        for (var i = 0u; i < 4u; i++) {
+            base[i] = v_base(at, first + 4u * quad + i);
+        }
+        var a: array<vec4<f32>, ROWS / 8u>;
+        for (var i = 0u; i < ROWS / 8u; i++) {
+            a[i] = weights[(8u * i + lane) * QUADS_N + quad];
+        }
+        for (var chunk = 0u; chunk < CHUNKS; chunk++) {
+            let word = min(chunk * QUADS_N + thread, WORDS - 1u);
+            let b = mat4x4<f32>(load_v(base[0], word), load_v(base[1], word),
+                load_v(base[2], word), load_v(base[3], word));
+            for (var i = 0u; i < ROWS / 8u; i++) {
+                multiply_eight((1u + chunk) * ROWS + 8u * i, a[i], b);
+            }
+        }
+    }
+}
+#else
+// sums[0 .. ROWS] = q k^T for the keys from `first` on.
+fn score(at: Place, first: u32, thread: u32, lane: u32) {
+    for (var word = 0u; word < WORDS; word += QUADS_K) {
+        for (var i = thread; i < TILE_M * QUADS_K; i += THREADS) {
+            let inside = word + i % QUADS_K < WORDS;
+            let from_q = load_q(q_base(at, i / QUADS_K), min(word + i % QUADS_K, WORDS - 1u));
+            tile_a[i] = select(vec4<f32>(), from_q, inside);
+        }
+        // Channels 4 k .. of key 4 quad + j lie at [k][j][quad].
+        for (var i = thread; i < STAGE_K * QUADS_N; i += THREADS) {
+            let key = first + i % QUADS_N * 4u + i / QUADS_N % 4u;
+            tile_b[i] = load_k(k_base(at, key), min(word + i / TILE_N, WORDS - 1u));
+        }
+        workgroupBarrier();
+        for (var i = 0u; i < QUADS_K; i++) {
+            let b = transpose(tile_block(4u * i * QUADS_N + thread % QUADS_N));
+            for (var row = 0u; row < ROWS; row++) {
+                let a = tile_a[(thread / QUADS_N + row * STEP_M) * QUADS_K + i];
+                sums[row] = row_product(sums[row], a, b);
+            }
+        }
+        workgroupBarrier();
+    }
+}
+
+// Adds the block of keys from `first` on, weighted, to the output's chunks.
+fn weigh(at: Place, first: u32, thread: u32, lane: u32) {
+    for (var chunk = 0u; chunk < CHUNKS; chunk++) {
+        for (var stage = 0u; stage < min(TILE_N, p.tk - first); stage += STAGE_K) {
+            for (var i = thread; i < STAGE_K * QUADS_N; i += THREADS) {
+                let base = v_base(at, first + stage + i / QUADS_N);
+                tile_b[i] = load_v(base, min(chunk * QUADS_N + i % QUADS_N, WORDS - 1u));
+            }
+            workgroupBarrier();
+            for (var i = 0u; i < QUADS_K; i++) {
+                let b = tile_block(4u * i * QUADS_N + thread % QUADS_N);
+                for (var row = 0u; row < ROWS; row++) {
+                    let of_row = (thread / QUADS_N + row * STEP_M) * QUADS_N;
+                    let to = (1u + chunk) * ROWS + row;
+                    sums[to] = row_product(sums[to], weights[of_row + stage / 4u + i], b);
+                }
+            }
+            workgroupBarrier();
+        }
+    }
+}
+#endif
+
+fn highest(v: vec4<f32>) -> f32 {
+    return max(max(v.x, v.y), max(v.z, v.w));
+}
+
+fn total(v: vec4<f32>) -> f32 {
+    return (v.x + v.y) + (v.z + v.w);
+}
+
+// Raises the row's highest score to those in `weights`.
+fn raise_tops(thread: u32) {
+    for (var row = thread; row < TILE_M; row += THREADS) {
+        let before = tops[row].x;
+        var top = before;
+        for (var i = 0u; i < QUADS_N; i++) {
+            top = max(top, weights[row * QUADS_N + i].x);
+        }
+        tops[row] = vec2<f32>(top, exp(before - top));
+    }
+}
+
+// The sum of exponentials of a row.
+fn row_norm(row: u32) -> f32 {
+    var all = 0.0;
+    for (var i = 0u; i < QUADS_N; i++) {
+        all += weights[row * QUADS_N + i].x;
+    }
+    return all;
+}
+
+fn store_row(at: Place, row: u32, word: u32, sum: vec4<f32>) {
+    if at.query + row < p.tq && word < WORDS {
+        let base = ((at.sample * p.tq + at.query + row) * p.heads + at.head) * HEAD_DIM;
+        store(base, word, sum / row_norm(row));
+    }
+}
+
+@compute @workgroup_size(THREADS)
 fn attention(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>,
+#ifdef METHOD_SUBGROUP
+    @builtin(subgroup_invocation_id) invocation: u32,
+#endif
     @builtin(local_invocation_index) thread: u32) {
-    let tiles = (p.tq + TILE_Q - 1u) / TILE_Q;
+    let tiles = (p.tq + TILE_M - 1u) / TILE_M;
     let number = workgroup_number(id, grid);
-    if number >= p.n * p.heads * tiles {
+    let at = Place(number / tiles / p.heads, number / tiles % p.heads, number % tiles * TILE_M);
+    if at.sample >= p.n {
         return;
     }
-    let head = number / tiles % p.heads;
-    let sample = number / tiles / p.heads;
-    let row = thread / LANES;
-    let lane = thread % LANES;
-    let query = number % tiles * TILE_Q + row;
-    // Queries past the end compute the last one again and store nothing.
-    let token = sample * p.tq + min(query, p.tq - 1u);
-    let q_base = token * p.q_stride + head * HEAD_DIM;
-
-    var sum: array<vec4<f32>, CHUNKS>;
-    var highest = LOWEST;
-    var norm = 0.0;
-    for (var first_key = 0u; first_key < p.tk; first_key += TILE_KEYS) {
-        let key = vec4<u32>(first_key + 4u * lane) + vec4<u32>(0u, 1u, 2u, 3u);
-        let inside = key < vec4<u32>(p.tk);
-        var s = scores(q_base, sample, head, first_key, row, lane);
-        s = select(vec4<f32>(LOWEST), s, inside);
-        weights[row * LANES + lane] = s;
-        workgroupBarrier();
-        var top = vec4<f32>(highest);
-        for (var i = 0u; i < LANES; i++) {
-            top = max(top, weights[row * LANES + i]);
-        }
-        let now = max(max(top.x, top.y), max(top.z, top.w));
-        let keep = exp(highest - now);
-        highest = now;
-        workgroupBarrier();
-        weights[row * LANES + lane] = select(vec4<f32>(), exp(s - now), inside);
-        workgroupBarrier();
-        var added = vec4<f32>();
-        for (var i = 0u; i < LANES; i++) {
-            added += weights[row * LANES + i];
-        }
-        norm = norm * keep + (added.x + added.y) + (added.z + added.w);
-
-        let v_key = min(first_key + row, p.tk - 1u);
-        let v_base = (sample * p.tk + v_key) * p.v_stride + head * HEAD_DIM;
-        for (var chunk = 0u; chunk < CHUNKS; chunk++) {
-            workgroupBarrier();
-            kv_tile[row * PITCH + lane] = load_v(v_base, chunk * LANES + lane);
-            workgroupBarrier();
-            var r = sum[chunk] * keep;
-            for (var i = 0u; i < LANES; i++) {
-                let w = weights[row * LANES + i];
-                r = fma(vec4(w.x), kv_tile[(4u * i) * PITCH + lane], r);
-                r = fma(vec4(w.y), kv_tile[(4u * i + 1u) * PITCH + lane], r);
-                r = fma(vec4(w.z), kv_tile[(4u * i + 2u) * PITCH + lane], r);
-                r = fma(vec4(w.w), kv_tile[(4u * i + 3u) * PITCH + lane], r);
-            }
-            sum[chunk] = r;
-        }
+#ifdef METHOD_SUBGROUP
+    let lane = invocation % 8u;
+#else
+    let lane = 0u;
+#endif
+    let quad = thread % QUADS_N;
+    let first_row = thread / QUADS_N;
+    // Rows of this thread up to the last query of the map.
+    let rows = min(ROWS, (p.tq - at.query + STEP_M - 1u) / STEP_M);
+    // What this thread's keys add to the sum of exponentials of each of its rows.
+    var norm: array<f32, ROWS>;
+    for (var row = thread; row < TILE_M; row += THREADS) {
+        tops[row] = vec2<f32>(LOWEST, 0.0);
     }
 
-    if query < p.tq {
-        let base = (token * p.heads + head) * HEAD_DIM;
-        for (var chunk = 0u; chunk < CHUNKS; chunk++) {
-            store(base, chunk * LANES + lane, sum[chunk] / norm);
+    for (var first = 0u; first < p.tk; first += TILE_N) {
+        for (var i = 0u; i < ROWS; i++) {
+            sums[i] = vec4<f32>();
+        }
+        score(at, first, thread, lane);
+        // Plain loops walk a copy: an array that a variable indexes is not kept in registers.
+        var scores: array<vec4<f32>, ROWS>;
+        for (var i = 0u; i < ROWS; i++) {
+            scores[i] = sums[i];
+        }
+        let inside = vec4<u32>(first + 4u * quad) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.tk);
+        for (var i = 0u; i < rows; i++) {
+            scores[i] = select(vec4<f32>(LOWEST), scores[i] * p.scale, inside);
+            weights[(first_row + i * STEP_M) * QUADS_N + quad].x = highest(scores[i]);
+        }
+        workgroupBarrier();
+        raise_tops(thread);
+        workgroupBarrier();
+        for (var i = 0u; i < rows; i++) {
+            let row = first_row + i * STEP_M;
+            let w = select(vec4<f32>(), exp(scores[i] - tops[row].x), inside);
+            weights[row * QUADS_N + quad] = w;
+            norm[i] = norm[i] * tops[row].y + total(w);
+        }
+        for (var i = 0u; i < ROWS; i++) {
+            let keep = tops[first_row + i * STEP_M].y;
+            for (var chunk = 0u; chunk < CHUNKS; chunk++) {
+                sums[(1u + chunk) * ROWS + i] *= keep;
+            }
+        }
+        workgroupBarrier();
+        weigh(at, first, thread, lane);
+        workgroupBarrier();
+    }
+
+    for (var i = 0u; i < rows; i++) {
+        weights[(first_row + i * STEP_M) * QUADS_N + quad].x = norm[i];
+    }
+    workgroupBarrier();
+    for (var chunk = 0u; chunk < CHUNKS; chunk++) {
+        var results: array<vec4<f32>, ROWS>;
+        for (var i = 0u; i < ROWS; i++) {
+            results[i] = sums[(1u + chunk) * ROWS + i];
+        }
+        for (var i = 0u; i < rows; i++) {
+            store_row(at, first_row + i * STEP_M, chunk * QUADS_N + quad, results[i]);
         }
     }
 }

@@ -1,192 +1,307 @@
-// y = act((conv(x, w) + bias + row + residual) * scale): an implicit GEMM over K = k k cin.
-// x [N, H, W, Cin], w packed [k][k][Cin][Cout padded to 4], y and residual [N, Ho, Wo, Cout].
-// One workgroup a tile of 64 pixels x TILE_N couts, 4 x 4 outputs a thread, K staged by 16.
-// Compute: 2 N Ho Wo Cout K FLOP, 128 FMA to 10 16-byte workgroup loads; maps <= 8x8 read weights.
+// y = act((conv(load(x | x2), w) + shortcut(skip | skip2) + bias + row + residual) * scale).
+// x, x2 [n, h, w, c], w [k][k][cin][cout padded to 4] and the shortcut's rows, y [n, ho, wo, cout].
+// One workgroup TILE_M pixels of a sample x TILE_N couts; common/halo.wgsl sums. Compute: 2 FLOP an
+// output and step of K; 8 pixels x 4 couts a thread are 128 FMA to 12 16-byte loads.
 // Reference: src/ops/conv2d.rs
+//!include grid
 //!include rowmap
-//!include lanes
-//!include activate
-//!include gemm
+//!include epilogue
+#ifdef HAS_MOMENTS
+//!include moments
+#endif
 
 struct Params {
     map: RowMap,
     n: u32,
     h: u32,
     w: u32,
-    cin: u32,
+    ca: u32,
+    cb: u32,
     ho: u32,
     wo: u32,
     cout: u32,
     k: u32,
     stride: u32,
     pad: u32,
+    up: u32,
+    groups: u32,
+    eps: f32,
+    act_in: u32,
+    from_a: u32,
+    tiles_a: u32,
+    from_b: u32,
+    tiles_b: u32,
+    into: u32,
+    tiles: u32,
+    sa: u32,
+    sb: u32,
+    rows_norm: u32,
+    bias: u32,
     act: u32,
     scale: f32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
+#ifndef PART_REDUCE
 #ifdef VEC4
 @group(0) @binding(1) var<storage, read> x: array<vec4<x_t>>;
 #else
 @group(0) @binding(1) var<storage, read> x: array<x_t>;
 #endif
-@group(0) @binding(2) var<storage, read> weight: array<vec4<weight_t>>;
-#ifdef HAS_BIAS
-@group(0) @binding(3) var<storage, read> bias: array<bias_t>;
+#ifdef HAS_X2
+#ifdef VEC4
+@group(0) @binding(2) var<storage, read> x2: array<vec4<x2_t>>;
+#else
+@group(0) @binding(2) var<storage, read> x2: array<x2_t>;
+#endif
+#endif
+@group(0) @binding(3) var<storage, read> weight: array<vec4<weight_t>>;
+#endif
+#ifdef HAS_VECTORS
+@group(0) @binding(4) var<storage, read> vectors: array<f32>;
+#endif
+#ifdef HAS_MOMENTS
+@group(0) @binding(5) var<storage, read_write> moments: array<vec2<f32>>;
 #endif
 #ifdef HAS_ROWS
-@group(0) @binding(4) var<storage, read> rows: array<rows_t>;
-#endif
-#ifdef HAS_RESIDUAL
-#ifdef STORE4
-@group(0) @binding(5) var<storage, read> residual: array<vec4<residual_t>>;
-#else
-@group(0) @binding(5) var<storage, read> residual: array<residual_t>;
-#endif
+@group(0) @binding(6) var<storage, read> rows: array<rows_t>;
 #endif
 #ifdef HAS_COND
-@group(0) @binding(6) var<storage, read> cond: array<cond_t>;
+@group(0) @binding(7) var<storage, read> cond: array<cond_t>;
 #endif
-#ifdef STORE4
-@group(0) @binding(7) var<storage, read_write> y: array<vec4<y_t>>;
-#else
-@group(0) @binding(7) var<storage, read_write> y: array<y_t>;
-#endif
-
-// The upper left input pixel of an output pixel, and the sample's first pixel.
-struct Corner {
-    y: i32,
-    x: i32,
-    base: u32,
-}
-
-// A position along K: channel `c` under the filter's pixel (x, y).
-struct Tap {
-    c: u32,
-    x: u32,
-    y: u32,
-}
-
-fn corner(pixel: u32) -> Corner {
-    let n = pixel / (p.ho * p.wo);
-    let rest = pixel % (p.ho * p.wo);
-    let oy = i32(rest / p.wo * p.stride) - i32(p.pad);
-    let ox = i32(rest % p.wo * p.stride) - i32(p.pad);
-    return Corner(oy, ox, n * p.h * p.w);
-}
-
-// Moves along K by `step` channels.
-fn advance(start: Tap, step: u32) -> Tap {
-    var tap = start;
-    tap.c += step;
-    while tap.c >= p.cin {
-        tap.c -= p.cin;
-        tap.x += 1u;
-        if tap.x == p.k {
-            tap.x = 0u;
-            tap.y += 1u;
-        }
-    }
-    return tap;
-}
-
-// Index of the input channel under a tap; -1 outside the map, where the input is zero.
-fn input_at(at: Corner, tap: Tap) -> i32 {
-    let iy = at.y + i32(tap.y);
-    let ix = at.x + i32(tap.x);
-    if tap.y >= p.k || iy < 0 || ix < 0 || iy >= i32(p.h) || ix >= i32(p.w) {
-        return -1;
-    }
-    return i32((at.base + u32(iy) * p.w + u32(ix)) * p.cin + tap.c);
-}
-
-// Four consecutive inputs along K.
-fn load_a(at: Corner, first: Tap) -> vec4<f32> {
-    var v = vec4<f32>();
+#ifdef HAS_SKIP
+#ifdef SHORTCUT
+#ifndef PART_REDUCE
 #ifdef VEC4
-    let i = input_at(at, first);
-    if i >= 0 {
-        v = vec4<f32>(x[u32(i) / 4u]);
-    }
+@group(0) @binding(8) var<storage, read> skip: array<vec4<skip_t>>;
 #else
-    var tap = first;
-    for (var lane = 0u; lane < 4u; lane++) {
-        let i = input_at(at, tap);
-        if i >= 0 {
-            v[lane] = f32(x[i]);
+@group(0) @binding(8) var<storage, read> skip: array<skip_t>;
+#endif
+#endif
+#else
+#ifndef PART_PARTIAL
+#ifdef STORE4
+@group(0) @binding(8) var<storage, read> skip: array<vec4<skip_t>>;
+#else
+@group(0) @binding(8) var<storage, read> skip: array<skip_t>;
+#endif
+#endif
+#endif
+#endif
+#ifdef HAS_SKIP2
+#ifndef PART_REDUCE
+#ifdef VEC4
+@group(0) @binding(9) var<storage, read> skip2: array<vec4<skip2_t>>;
+#else
+@group(0) @binding(9) var<storage, read> skip2: array<skip2_t>;
+#endif
+#endif
+#endif
+#ifndef PART_PARTIAL
+#ifdef STORE4
+@group(0) @binding(10) var<storage, read_write> y: array<vec4<y_t>>;
+#else
+@group(0) @binding(10) var<storage, read_write> y: array<y_t>;
+#endif
+#endif
+
+// A tile is TILE_H x TILE_W pixels: octets of 8, each 8 / TILE_W lines. Threads of the same couts
+// share its octets by their lane, 0 to 7: METHOD_TILED gives a thread one pixel of each octet,
+// METHOD_SUBGROUP all 8, of which its lane loads one.
+const OCTETS: u32 = TILE_M / 8u;
+const TILE_W: u32 = select(4u, 8u, TILE_M > 16u);
+const TILE_H: u32 = TILE_M / TILE_W;
+const QUADS_N: u32 = TILE_N / 4u;
+#ifdef METHOD_SUBGROUP
+const OWN: u32 = 8u;
+#else
+const OWN: u32 = 1u;
+#endif
+const THREADS: u32 = 8u / OWN * QUADS_N;
+
+// The sums of a thread's pixels and four couts.
+var<private> sums: array<array<vec4<f32>, OWN>, OCTETS>;
+
+// What a workgroup computes: a tile of a sample from output pixel (y, x) on, couts from 4 quad on.
+struct Place {
+    sample: u32,
+    tile: u32,
+    y: u32,
+    x: u32,
+    quad: u32,
+    split: u32,
+}
+
+fn place(number: u32) -> Place {
+    let columns = (p.cout + TILE_N - 1u) / TILE_N;
+    let across = (p.wo + TILE_W - 1u) / TILE_W;
+    let tiles = across * ((p.ho + TILE_H - 1u) / TILE_H);
+    let row = number / columns;
+    let tile = row % tiles;
+    return Place(row / tiles % p.n, tile, tile / across * TILE_H, tile % across * TILE_W,
+        number % columns * QUADS_N, row / tiles / p.n);
+}
+
+// Pixel `i` of a tile: its number in y, and whether the map has it.
+struct Pixel {
+    index: u32,
+    inside: bool,
+}
+
+fn pixel(at: Place, i: u32) -> Pixel {
+    let y = at.y + i / TILE_W;
+    let x = at.x + i % TILE_W;
+    return Pixel((at.sample * p.ho + y) * p.wo + x, y < p.ho && x < p.wo);
+}
+
+// The pixel of this thread's result `i`.
+fn own_pixel(at: Place, i: u32, thread: u32) -> Pixel {
+    return pixel(at, i / OWN * 8u + i % OWN + thread / QUADS_N);
+}
+
+// Results of a thread that may lie inside the map.
+fn own_count(at: Place) -> u32 {
+    return (min(TILE_H, p.ho - at.y) * TILE_W + 7u) / 8u * OWN;
+}
+
+#ifndef PART_REDUCE
+//!include halo
+#endif
+
+// The results of a thread are walked in plain loops. An array that a variable indexes is not kept
+// in registers, so they are not the `sums`.
+alias Results = array<vec4<f32>, OCTETS * OWN>;
+#ifndef PART_REDUCE
+
+fn results_of_sums() -> Results {
+    var results: Results;
+    for (var i = 0u; i < OCTETS; i++) {
+        for (var j = 0u; j < OWN; j++) {
+            results[i * OWN + j] = sums[i][j];
         }
-        tap = advance(tap, 1u);
     }
+    return results;
+}
+#endif
+
+#ifdef PART_PARTIAL
+fn store_sums(at: Place, thread: u32) {
+    let quads = (p.cout + 3u) / 4u;
+    let quad = at.quad + thread % QUADS_N;
+    var results = results_of_sums();
+    for (var i = 0u; i < own_count(at) && quad < quads; i++) {
+        let own = own_pixel(at, i, thread);
+        if own.inside {
+            store_partial(results[i], at.split, own.index, p.n * p.ho * p.wo, quad, quads);
+        }
+    }
+}
+#else
+#ifdef PART_REDUCE
+fn results_of_parts(at: Place, thread: u32) -> Results {
+    let quads = (p.cout + 3u) / 4u;
+    let quad = at.quad + thread % QUADS_N;
+    var results: Results;
+    for (var i = 0u; i < own_count(at) && quad < quads; i++) {
+        let own = own_pixel(at, i, thread);
+        if own.inside {
+            results[i] = add_partial(own.index, p.n * p.ho * p.wo, quad, quads);
+        }
+    }
+    return results;
+}
+#endif
+
+// bias + row of the sample.
+fn addend(at: Place, column: u32, width: u32) -> vec4<f32> {
+    var v = vec4<f32>();
+    if width == 0u {
+        return v;
+    }
+#ifdef BIAS
+#ifdef GROUPS
+    v += vector_quad(2u * (p.ca + p.cb) + column, width);
+#else
+    v += vector_quad(column, width);
+#endif
+#endif
+#ifdef HAS_ROWS
+#ifndef ROWS_NORM
+    v += row_quad(map_row(p.map, at.sample) * p.cout + column, width);
+#endif
 #endif
     return v;
 }
 
-#ifdef HAS_ROWS
-fn row_quad(pixel: u32, column: u32) -> vec4<f32> {
-    let base = map_row(p.map, pixel / (p.ho * p.wo)) * p.cout + column;
-    var v = vec4<f32>();
-    for (var i = 0u; i < min(4u, p.cout - column); i++) {
-        v[i] = f32(rows[base + i]);
+fn store_results(at: Place, thread: u32) {
+    let column = 4u * (at.quad + thread % QUADS_N);
+    let width = min(4u, p.cout - min(column, p.cout));
+    let more = addend(at, column, width);
+#ifdef PART_REDUCE
+    var results = results_of_parts(at, thread);
+#else
+    var results = results_of_sums();
+#endif
+    for (var i = 0u; i < own_count(at) && width > 0u; i++) {
+        let own = own_pixel(at, i, thread);
+        if own.inside {
+            let first = own.index * p.cout + column;
+            results[i] = finish(results[i] + more, first, width);
+            store_quad(results[i], first, width);
+        }
     }
-    return v;
+#ifdef STORE_MOMENTS
+    store_tile_moments(at, thread, column, &results);
+#endif
 }
+
+#ifdef STORE_MOMENTS
+// The sum of (v - center) to the first or second power over the tile's pixels.
+fn deviations(at: Place, thread: u32, results: ptr<function, Results>, center: vec4<f32>,
+    squared: bool) -> vec4<f32> {
+    var sum = vec4<f32>();
+    for (var i = 0u; i < own_count(at); i++) {
+        if own_pixel(at, i, thread).inside {
+            let d = (*results)[i] - center;
+            sum += select(d, d * d, squared);
+        }
+    }
+    return column_total(sum, thread);
+}
+
+fn store_tile_moments(at: Place, thread: u32, column: u32, results: ptr<function, Results>) {
+    let count = min(TILE_H, p.ho - at.y) * min(TILE_W, p.wo - at.x);
+    // The mean of the deviations is what rounding left of a mean.
+    let near = deviations(at, thread, results, vec4<f32>(), false) / f32(count);
+    let mean = near + deviations(at, thread, results, near, false) / f32(count);
+    let m2 = deviations(at, thread, results, mean, true);
+    if thread < QUADS_N {
+        store_moments(Region(p.into, p.tiles, p.cout), at.sample, at.tile, column, count, mean, m2);
+    }
+}
+#endif
 #endif
 
 @compute @workgroup_size(THREADS)
 fn conv2d(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>,
+#ifdef METHOD_SUBGROUP
+    @builtin(subgroup_invocation_id) lane: u32,
+#endif
     @builtin(local_invocation_index) thread: u32) {
-    let pixels = p.n * p.ho * p.wo;
-    let tiles_n = (p.cout + TILE_N - 1u) / TILE_N;
-    let tile = workgroup_number(id, grid);
-    let first_pixel = tile / tiles_n * TILE_M;
-    let first_column = tile % tiles_n * TILE_N;
-    if first_pixel >= pixels {
+    let at = place(workgroup_number(id, grid));
+    if at.split >= SPLITS {
         return;
     }
-    let depth = p.k * p.k * p.cin;
-    let quads = (p.cout + 3u) / 4u;
-    let b_quad = first_column / 4u + thread % QUADS_N;
-    let b_row = thread / QUADS_N;
-    var tap = advance(Tap(0u, 0u, 0u), 4u * (thread % QUADS_K));
-    var corners: array<Corner, LOADS>;
-    for (var i = 0u; i < LOADS; i++) {
-        // Pixels past the end read the last one; their sums are not stored.
-        let pixel = first_pixel + thread / QUADS_K + i * (THREADS / QUADS_K);
-        corners[i] = corner(min(pixel, pixels - 1u));
-    }
-
-    var sum: Sums;
-    for (var k = 0u; k < depth; k += TILE_K) {
-        for (var i = 0u; i < LOADS; i++) {
-            tile_a[thread + i * THREADS] = load_a(corners[i], tap);
-        }
-        tap = advance(tap, TILE_K);
-        var b = vec4<f32>();
-        if k + b_row < depth && b_quad < quads {
-            b = vec4<f32>(weight[(k + b_row) * quads + b_quad]);
-        }
-        tile_b[thread] = b;
-        workgroupBarrier();
-        sum = multiply_tiles(sum, thread);
-        workgroupBarrier();
-    }
-
-    let column = first_column + 4u * (thread % QUADS_N);
-    if column >= p.cout {
-        return;
-    }
-    var results = array<vec4<f32>, 4>(sum.r0, sum.r1, sum.r2, sum.r3);
-    for (var i = 0u; i < 4u; i++) {
-        let pixel = first_pixel + thread / QUADS_N + i * STEP_M;
-        if pixel < pixels {
-            var v = results[i];
-#ifdef HAS_BIAS
-            v += bias_quad(column, p.cout);
+#ifndef PART_REDUCE
+#ifdef METHOD_SUBGROUP
+    convolve(at, thread, lane % 8u);
+#else
+    convolve(at, thread, thread / QUADS_N);
 #endif
-#ifdef HAS_ROWS
-            v += row_quad(pixel, column);
 #endif
-            store_quad(v, pixel, column, p.cout);
-        }
-    }
+#ifdef PART_PARTIAL
+    store_sums(at, thread);
+#else
+    store_results(at, thread);
+#endif
 }

@@ -1,112 +1,322 @@
-// y = act((x W + bias + residual) * scale), rows of x through a row map.
-// x [.., k], W packed [k][n padded to 4], residual and y [m, n]; f32 sums over k in order.
-// One workgroup a tile of 64 rows x TILE_N columns, 4 x 4 outputs a thread, k staged by 16.
-// Compute: 2 m k n FLOP, 128 FMA to 16 16-byte workgroup loads; below m = 64 reads of W bound.
+// y = act((load(x) W + bias + residual) * scale), with GATE (v + bias) gelu(g + bias) for the sum.
+// x [.., k] by row map, W packed [k][n padded to 4] (GATE: v | g), residual and y [m, n].
+// One workgroup TILE_M rows of a sample x TILE_N columns, ROWS x 4 outputs a thread; see gemm.
+// Compute: 2 m k n FLOP; below 64 rows reads of W bound: k is then cut in SPLITS, f32 partial sums.
 // Reference: src/ops/linear.rs
 //!include rowmap
-//!include lanes
-//!include activate
+
+// Values and gates are two products.
+#ifdef GATE
+const PARTS: u32 = 2u;
+#else
+const PARTS: u32 = 1u;
+#endif
+const STAGED: u32 = PARTS;
 //!include gemm
+#ifdef HAS_MOMENTS
+//!include moments
+#endif
+//!include epilogue
 
 struct Params {
     map: RowMap,
     m: u32,
     k: u32,
     n: u32,
+    hw: u32,
+    norm: u32,
+    groups: u32,
+    eps: f32,
+    act_in: u32,
+    from_x: u32,
+    tiles_x: u32,
+    into: u32,
+    tiles: u32,
+    bias: u32,
+    gate: u32,
     act: u32,
     scale: f32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
+#ifndef PART_REDUCE
 #ifdef VEC4
 @group(0) @binding(1) var<storage, read> x: array<vec4<x_t>>;
 #else
 @group(0) @binding(1) var<storage, read> x: array<x_t>;
 #endif
 @group(0) @binding(2) var<storage, read> weight: array<vec4<weight_t>>;
-#ifdef HAS_BIAS
-@group(0) @binding(3) var<storage, read> bias: array<bias_t>;
 #endif
-#ifdef HAS_RESIDUAL
-#ifdef STORE4
-@group(0) @binding(4) var<storage, read> residual: array<vec4<residual_t>>;
-#else
-@group(0) @binding(4) var<storage, read> residual: array<residual_t>;
+#ifdef HAS_VECTORS
+@group(0) @binding(3) var<storage, read> vectors: array<f32>;
 #endif
+#ifdef HAS_MOMENTS
+@group(0) @binding(4) var<storage, read_write> moments: array<vec2<f32>>;
 #endif
 #ifdef HAS_COND
 @group(0) @binding(5) var<storage, read> cond: array<cond_t>;
 #endif
+#ifndef PART_PARTIAL
+#ifdef HAS_SKIP
 #ifdef STORE4
-@group(0) @binding(6) var<storage, read_write> y: array<vec4<y_t>>;
+@group(0) @binding(6) var<storage, read> skip: array<vec4<skip_t>>;
 #else
-@group(0) @binding(6) var<storage, read_write> y: array<y_t>;
+@group(0) @binding(6) var<storage, read> skip: array<skip_t>;
+#endif
+#endif
+#ifdef STORE4
+@group(0) @binding(7) var<storage, read_write> y: array<vec4<y_t>>;
+#else
+@group(0) @binding(7) var<storage, read_write> y: array<y_t>;
+#endif
 #endif
 
-// x[row][k .. k + 4], zero past the end.
-fn load_a(row: u32, k: u32) -> vec4<f32> {
-    var v = vec4<f32>();
-#ifdef VEC4
-    if k < p.k {
-        v = vec4<f32>(x[(row * p.k + k) / 4u]);
-    }
+// Splits of k that a dispatch computes.
+#ifdef PART_REDUCE
+const DISPATCHED: u32 = 1u;
 #else
-    for (var i = 0u; i < min(4u, p.k - min(k, p.k)); i++) {
-        v[i] = f32(x[row * p.k + k + i]);
+const DISPATCHED: u32 = SPLITS;
+#endif
+
+// The part of the product that a workgroup computes: rows row .. end, columns from 4 quad on, steps
+// of k from `first_k` to `end_k`.
+struct Place {
+    row: u32,
+    end: u32,
+    quad: u32,
+    first_k: u32,
+    end_k: u32,
+    split: u32,
+    sample: u32,
+    tile: u32, // of the sample's rows
+}
+
+fn place(number: u32) -> Place {
+    let columns = (p.n + TILE_N - 1u) / TILE_N;
+    let hw = select(p.m, p.hw, p.norm == NORM_GROUP || p.tiles > 0u);
+    let tiles = (hw + TILE_M - 1u) / TILE_M;
+    let rows = number / columns;
+    let sample = rows / tiles % (p.m / hw);
+    let split = rows / tiles / (p.m / hw);
+    let row = sample * hw + rows % tiles * TILE_M;
+    // Splits are whole stages of k.
+    let depth = ((p.k + STAGE_K - 1u) / STAGE_K + SPLITS - 1u) / SPLITS * STAGE_K;
+    let first_k = min(split * depth, p.k);
+    return Place(row, min(row + TILE_M, (sample + 1u) * hw), number % columns * QUADS_N, first_k,
+        min(first_k + depth, p.k), split, sample, rows % tiles);
+}
+
+#ifndef PART_REDUCE
+//!include linear_load
+
+#ifdef METHOD_SUBGROUP
+fn add_products(at: Place, thread: u32, lane: u32) {
+    var base: array<u32, ROWS / 8u>;
+    var norm: array<vec4<f32>, ROWS / 8u>;
+    for (var i = 0u; i < ROWS / 8u; i++) {
+        // Rows past the end read the last one; their sums are not stored.
+        base[i] = map_row(p.map, min(at.row + 8u * i + lane, at.end - 1u)) * p.k;
+#ifdef NORM_ROWS
+        norm[i] = row_norms[8u * i + lane];
+#endif
+    }
+    for (var k = at.first_k; k < at.end_k; k += 4u) {
+        let c = channels(k, lane);
+        let b = weight_block(k, at.quad + thread, 0u);
+#ifdef GATE
+        let gate = weight_block(k, at.quad + thread, 1u);
+#endif
+        for (var i = 0u; i < ROWS / 8u; i++) {
+            let a = load_x(base[i], k, c, norm[i]);
+            multiply_eight(8u * i, a, b);
+#ifdef GATE
+            multiply_eight(ROWS + 8u * i, a, gate);
+#endif
+        }
+    }
+}
+#else
+fn add_products(at: Place, thread: u32, lane: u32) {
+    let a_quad = thread % QUADS_K;
+    var base: array<u32, LOADS_A>;
+    var norm: array<vec4<f32>, LOADS_A>;
+    for (var i = 0u; i < LOADS_A; i++) {
+        // Rows past the end read the last one; their sums are not stored.
+        let row = min((thread + i * THREADS) / QUADS_K, TILE_M - 1u);
+        base[i] = map_row(p.map, min(at.row + row, at.end - 1u)) * p.k;
+#ifdef NORM_ROWS
+        norm[i] = row_norms[row];
+#endif
+    }
+    for (var first = at.first_k; first < at.end_k; first += STAGE_K) {
+        let k = first + 4u * a_quad;
+        let c = channels(k, lane);
+        for (var i = 0u; i < LOADS_A; i++) {
+            var a = vec4<f32>();
+            if k < at.end_k {
+                a = load_x(base[i], k, c, norm[i]);
+            }
+            if thread + i * THREADS < TILE_M * QUADS_K {
+                tile_a[thread + i * THREADS] = a;
+            }
+        }
+        for (var i = thread; i < STAGED * STAGE_K * QUADS_N; i += THREADS) {
+            let row = first + i / QUADS_N % STAGE_K;
+            tile_b[i] = load_weight(row, at.quad + i % QUADS_N, i / (STAGE_K * QUADS_N));
+        }
+        workgroupBarrier();
+        multiply_tiles(0u, thread);
+#ifdef GATE
+        multiply_tiles(1u, thread);
+#endif
+        workgroupBarrier();
+    }
+}
+#endif
+#endif
+
+// The results of a thread are walked in plain loops, up to the last row of the tile. An array that
+// a variable indexes is not kept in registers, so they are not the `sums`.
+alias Results = array<vec4<f32>, PARTS * ROWS>;
+
+fn own_row(at: Place, i: u32, thread: u32) -> u32 {
+    return at.row + thread / QUADS_N + i * STEP_M;
+}
+
+// Rows of this thread that may lie inside the tile.
+fn own_count(at: Place) -> u32 {
+    return (at.end - at.row + STEP_M - 1u) / STEP_M;
+}
+
+#ifndef PART_REDUCE
+fn results_of_sums() -> Results {
+    var results: Results;
+    for (var i = 0u; i < PARTS * ROWS; i++) {
+        results[i] = sums[i];
+    }
+    return results;
+}
+#endif
+
+#ifdef PART_PARTIAL
+fn store_sums(at: Place, thread: u32) {
+    let quads = (p.n + 3u) / 4u;
+    let quad = at.quad + thread % QUADS_N;
+    var results = results_of_sums();
+    for (var i = 0u; i < own_count(at) && quad < quads; i++) {
+        let row = own_row(at, i, thread);
+        if row < at.end {
+            store_partial(results[i], at.split, row, p.m, quad, quads);
+        }
+    }
+}
+#else
+#ifdef PART_REDUCE
+fn results_of_parts(at: Place, thread: u32) -> Results {
+    let quads = (p.n + 3u) / 4u;
+    let quad = min(at.quad + thread % QUADS_N, quads - 1u);
+    var results: Results;
+    for (var i = 0u; i < own_count(at); i++) {
+        results[i] = add_partial(min(own_row(at, i, thread), at.end - 1u), p.m, quad, quads);
+    }
+    return results;
+}
+#endif
+
+// The bias of columns column .. column + 4, of values (part 0) or gates.
+fn bias_quad(part: u32, column: u32, width: u32) -> vec4<f32> {
+#ifdef BIAS
+    if width > 0u {
+        let first = select(2u * p.k, 0u, p.norm == NORM_NONE);
+        return vector_quad(first + part * p.n + column, width);
     }
 #endif
-    return v;
+    return vec4<f32>();
 }
+
+fn store_results(at: Place, thread: u32) {
+    let column = 4u * (at.quad + thread % QUADS_N);
+    let width = min(4u, p.n - min(column, p.n));
+    let bias = bias_quad(0u, column, width);
+#ifdef GATE
+    let gate_bias = bias_quad(1u, column, width);
+#endif
+#ifdef PART_REDUCE
+    var results = results_of_parts(at, thread);
+#else
+    var results = results_of_sums();
+#endif
+    for (var i = 0u; i < own_count(at) && width > 0u; i++) {
+        let row = own_row(at, i, thread);
+        if row < at.end {
+            var v = results[i] + bias;
+#ifdef GATE
+            v *= activate(results[ROWS + i] + gate_bias, ACT_GELU);
+#endif
+            results[i] = finish(v, row * p.n + column, width);
+            store_quad(results[i], row * p.n + column, width);
+        }
+    }
+#ifdef STORE_MOMENTS
+    store_tile_moments(at, thread, column, &results);
+#endif
+}
+
+#ifdef STORE_MOMENTS
+// The sum of (v - center) to the first or second power over the tile's rows.
+fn tile_deviations(at: Place, thread: u32, results: ptr<function, Results>, center: vec4<f32>,
+    squared: bool) -> vec4<f32> {
+    var sum = vec4<f32>();
+    for (var i = 0u; i < own_count(at); i++) {
+        if own_row(at, i, thread) < at.end {
+            let d = (*results)[i] - center;
+            sum += select(d, d * d, squared);
+        }
+    }
+    return column_total(sum, thread);
+}
+
+fn store_tile_moments(at: Place, thread: u32, column: u32, results: ptr<function, Results>) {
+    let count = at.end - at.row;
+    // The mean of the deviations is what rounding left of a mean.
+    let near = tile_deviations(at, thread, results, vec4<f32>(), false) / f32(count);
+    let mean = near + tile_deviations(at, thread, results, near, false) / f32(count);
+    let m2 = tile_deviations(at, thread, results, mean, true);
+    if thread < QUADS_N {
+        store_moments(Region(p.into, p.tiles, p.n), at.sample, at.tile, column, count, mean, m2);
+    }
+}
+#endif
+#endif
 
 @compute @workgroup_size(THREADS)
 fn linear(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32) {
-    let tiles_n = (p.n + TILE_N - 1u) / TILE_N;
-    let tile = workgroup_number(id, grid);
-    let first_row = tile / tiles_n * TILE_M;
-    let first_column = tile % tiles_n * TILE_N;
-    if first_row >= p.m {
-        return;
-    }
-    let quads = (p.n + 3u) / 4u;
-    let b_quad = first_column / 4u + thread % QUADS_N;
-    let b_row = thread / QUADS_N;
-    let a_quad = thread % QUADS_K;
-    var rows: array<u32, LOADS>;
-    for (var i = 0u; i < LOADS; i++) {
-        // Rows past the end read the last one; their sums are not stored.
-        let row = first_row + thread / QUADS_K + i * (THREADS / QUADS_K);
-        rows[i] = map_row(p.map, min(row, p.m - 1u));
-    }
-
-    var sum: Sums;
-    for (var k = 0u; k < p.k; k += TILE_K) {
-        for (var i = 0u; i < LOADS; i++) {
-            tile_a[thread + i * THREADS] = load_a(rows[i], k + 4u * a_quad);
-        }
-        var b = vec4<f32>();
-        if k + b_row < p.k && b_quad < quads {
-            b = vec4<f32>(weight[(k + b_row) * quads + b_quad]);
-        }
-        tile_b[thread] = b;
-        workgroupBarrier();
-        sum = multiply_tiles(sum, thread);
-        workgroupBarrier();
-    }
-
-    let column = first_column + 4u * (thread % QUADS_N);
-    if column >= p.n {
-        return;
-    }
-    var results = array<vec4<f32>, 4>(sum.r0, sum.r1, sum.r2, sum.r3);
-    for (var i = 0u; i < 4u; i++) {
-        let row = first_row + thread / QUADS_N + i * STEP_M;
-        if row < p.m {
-            var v = results[i];
-#ifdef HAS_BIAS
-            v += bias_quad(column, p.n);
+#ifdef METHOD_SUBGROUP
+    @builtin(subgroup_invocation_id) invocation: u32,
 #endif
-            store_quad(v, row, column, p.n);
-        }
+    @builtin(local_invocation_index) thread: u32) {
+    let at = place(workgroup_number(id, grid));
+    if at.split >= DISPATCHED {
+        return;
     }
+#ifndef PART_REDUCE
+#ifdef METHOD_SUBGROUP
+    let lane = invocation % 8u;
+#else
+    let lane = thread;
+#endif
+#ifdef GROUPS
+    let none = Region(0u, 0u, 0u);
+    load_group_norms(Region(p.from_x, p.tiles_x, p.k), none, at.sample, p.eps, thread);
+#endif
+#ifdef NORM_ROWS
+    load_row_norms(at, thread);
+#endif
+    add_products(at, thread, lane);
+#endif
+#ifdef PART_PARTIAL
+    store_sums(at, thread);
+#else
+    store_results(at, thread);
+#endif
 }

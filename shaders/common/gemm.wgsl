@@ -1,27 +1,21 @@
 //!include grid
-// The register tile under linear and conv2d: TILE_M rows x TILE_N columns x TILE_K, each thread
-// 4 rows x 4 columns. Both operands are staged in workgroup memory as 16-byte words: a as
-// [row][k / 4] over k, b as [k][column / 4]. Rows of one thread lie TILE_M / 4 apart, so that the
-// rows which a wave reads together fall into different banks.
-const TILE_M: u32 = 64u;
-const TILE_K: u32 = 16u;
-const QUADS_K: u32 = TILE_K / 4u;
+//!include lanes
+// The tile of sums under linear, conv2d and attention: TILE_M rows x TILE_N columns, each thread 4
+// columns (a quad) of ROWS rows, which lie STEP_M apart. The including kernel says how many such
+// tiles a thread sums up (PARTS) and how many tiles of b are staged at a time (STAGED).
 const QUADS_N: u32 = TILE_N / 4u;
-const STEP_M: u32 = TILE_M / 4u;
-const THREADS: u32 = STEP_M * QUADS_N;
-// Words of the a tile that one thread stages; of the b tile it is one.
-const LOADS: u32 = TILE_M * QUADS_K / THREADS;
+#ifdef METHOD_SUBGROUP
+const THREADS: u32 = QUADS_N;
+#else
+const THREADS: u32 = min(256u, TILE_M * QUADS_N / 4u);
+#endif
+const STEP_M: u32 = THREADS / QUADS_N;
+const ROWS: u32 = TILE_M / STEP_M;
+const STAGE_K: u32 = 16u; // steps of k between barriers; splits of k are made of them
+const QUADS_K: u32 = STAGE_K / 4u;
 
-var<workgroup> tile_a: array<vec4<f32>, TILE_M * QUADS_K>;
-var<workgroup> tile_b: array<vec4<f32>, TILE_K * QUADS_N>;
-
-// The sums of a thread: four columns of each of its rows.
-struct Sums {
-    r0: vec4<f32>,
-    r1: vec4<f32>,
-    r2: vec4<f32>,
-    r3: vec4<f32>,
-}
+// The sums of a thread, [PARTS][ROWS].
+var<private> sums: array<vec4<f32>, PARTS * ROWS>;
 
 // sum + a b for four steps of k.
 fn row_product(sum: vec4<f32>, a: vec4<f32>, b: mat4x4<f32>) -> vec4<f32> {
@@ -29,61 +23,30 @@ fn row_product(sum: vec4<f32>, a: vec4<f32>, b: mat4x4<f32>) -> vec4<f32> {
         fma(vec4(a.x), b[0], sum))));
 }
 
-fn multiply_quad(sum: Sums, row: u32, quad: u32, k: u32) -> Sums {
-    let at = 4u * k * QUADS_N + quad;
-    let b = mat4x4<f32>(tile_b[at], tile_b[at + QUADS_N], tile_b[at + 2u * QUADS_N],
+#ifdef METHOD_TILED
+// Both operands are staged in workgroup memory as 16-byte words: a as [row][k / 4] over k, b as
+// [part][k][column / 4]. The rows that a wave reads together fall into different banks.
+// Words of the a and b tiles that one thread stages at most.
+const LOADS_A: u32 = (TILE_M * QUADS_K + THREADS - 1u) / THREADS;
+const LOADS_B: u32 = (STAGED * STAGE_K * QUADS_N + THREADS - 1u) / THREADS;
+
+var<workgroup> tile_a: array<vec4<f32>, TILE_M * QUADS_K>;
+var<workgroup> tile_b: array<vec4<f32>, STAGED * STAGE_K * QUADS_N>;
+
+// Four rows of a quad of columns of tile_b.
+fn tile_block(at: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(tile_b[at], tile_b[at + QUADS_N], tile_b[at + 2u * QUADS_N],
         tile_b[at + 3u * QUADS_N]);
-    let a = row * QUADS_K + k;
-    return Sums(
-        row_product(sum.r0, tile_a[a], b),
-        row_product(sum.r1, tile_a[a + STEP_M * QUADS_K], b),
-        row_product(sum.r2, tile_a[a + 2u * STEP_M * QUADS_K], b),
-        row_product(sum.r3, tile_a[a + 3u * STEP_M * QUADS_K], b),
-    );
 }
 
-// sum + a_tile b_tile for the rows and columns of this thread. Unrolled by hand: the bound that
-// WebGPU puts on loops keeps drivers from doing it.
-fn multiply_tiles(sum: Sums, thread: u32) -> Sums {
-    let row = thread / QUADS_N;
-    let quad = thread % QUADS_N;
-    let s0 = multiply_quad(sum, row, quad, 0u);
-    let s1 = multiply_quad(s0, row, quad, 1u);
-    let s2 = multiply_quad(s1, row, quad, 2u);
-    return multiply_quad(s2, row, quad, 3u);
-}
-
-// Four values of a vector of `n` f32 from element `at` on; past its end zero.
-#ifdef HAS_BIAS
-fn bias_quad(at: u32, n: u32) -> vec4<f32> {
-    var v = vec4<f32>();
-    for (var i = 0u; i < min(4u, n - at); i++) {
-        v[i] = bias[at + i];
+// Adds the product of the tiles to this thread's sums.
+fn multiply_tiles(part: u32, thread: u32) {
+    for (var k = 0u; k < QUADS_K; k++) {
+        let b = tile_block((part * STAGE_K + 4u * k) * QUADS_N + thread % QUADS_N);
+        for (var i = 0u; i < ROWS; i++) {
+            let a = tile_a[(thread / QUADS_N + i * STEP_M) * QUADS_K + k];
+            sums[part * ROWS + i] = row_product(sums[part * ROWS + i], a, b);
+        }
     }
-    return v;
 }
 #endif
-
-// y[row][column ..] = act((v + residual[row][column ..]) * scale), rows of n.
-fn store_quad(sum: vec4<f32>, row: u32, column: u32, n: u32) {
-    var v = sum;
-#ifdef STORE4
-    let at = (row * n + column) / 4u;
-#ifdef HAS_RESIDUAL
-    v += vec4<f32>(residual[at]);
-#endif
-    y[at] = vec4<y_t>(activate(v * p.scale, p.act));
-#else
-    let at = row * n + column;
-    let width = min(4u, n - column);
-#ifdef HAS_RESIDUAL
-    for (var i = 0u; i < width; i++) {
-        v[i] += f32(residual[at + i]);
-    }
-#endif
-    v = activate(v * p.scale, p.act);
-    for (var i = 0u; i < width; i++) {
-        y[at + i] = y_t(v[i]);
-    }
-#endif
-}

@@ -2,13 +2,15 @@
 //!
 //! A source may say `//!include NAME` (another file of its `common` folder, taken once),
 //! `#ifdef NAME`, `#ifndef NAME`, `#else` and `#endif`. The prelude defines what is known of one
-//! variant: `HAS_<ARG>` for each bound optional buffer, the op's own defines as constants, the
-//! shared constants of [`ops::constants`], and `<arg>_t`, the element type of each bound buffer.
+//! variant: `HAS_<ARG>` for each bound optional buffer, the defines of the op, of its tile and of
+//! the part of a split sum as constants, the shared constants of [`ops::constants`], and
+//! `<arg>_t`, the element type of each bound buffer.
 
 use crate::error::{Error, Result};
-use crate::ops::{self, Arg, Call};
+use crate::ops::{self, Arg, Call, Facts, Part, Tile};
 use crate::tensor::DType;
 use std::fmt::Write as _;
+use xxhash_rust::xxh3::Xxh3;
 
 macro_rules! embed {
     ($($name:literal),+ $(,)?) => {
@@ -26,11 +28,13 @@ const WGSL: &[(&str, &str)] = embed![
     "control",
     "conv2d",
     "embedding",
+    "geglu",
     "group_norm",
     "guidance",
     "linear",
     "mixture",
     "model_input",
+    "multiply_add",
     "noise",
     "predict",
     "resample",
@@ -46,9 +50,13 @@ const WGSL_COMMON: &[(&str, &str)] = embed![
     "common/adaptive",
     "common/cursor",
     "common/draw",
+    "common/epilogue",
     "common/gemm",
     "common/grid",
+    "common/halo",
     "common/lanes",
+    "common/linear_load",
+    "common/moments",
     "common/normal",
     "common/output",
     "common/philox",
@@ -58,6 +66,7 @@ const WGSL_COMMON: &[(&str, &str)] = embed![
     "common/rowmap",
     "common/sincos",
     "common/state",
+    "common/subgroup",
     "common/update",
     "common/vector",
 ];
@@ -70,12 +79,38 @@ pub struct Variant {
     pub defines: Vec<(&'static str, u32)>,
     /// For each of the op's `ARGS` the element type, if bound.
     pub dtypes: Vec<Option<DType>>,
+    /// How the work is cut, for an op that has a choice.
+    pub tile: Option<Tile>,
+    pub part: Part,
 }
 
 impl Variant {
-    /// The variant that `call` needs with buffers of these types.
-    pub fn new(call: &Call, dtypes: Vec<Option<DType>>) -> Self {
-        Variant { op: call.name(), defines: call.defines(), dtypes }
+    /// The variants that `call` needs with buffers of these types and cut as `tile`, in the order
+    /// in which they run: one, or two where the sum is split.
+    pub fn of(call: &Call, dtypes: &[Option<DType>], tile: Option<Tile>) -> Vec<Variant> {
+        let variant = |part: &Part| Variant {
+            op: call.name(),
+            defines: call.defines(),
+            dtypes: dtypes.to_vec(),
+            tile,
+            part: *part,
+        };
+        Tile::parts(tile).iter().map(variant).collect()
+    }
+
+    /// Every variant that `call` may be given on a device of these `facts`.
+    pub fn all(call: &Call, dtypes: &[Option<DType>], facts: &Facts) -> Vec<Variant> {
+        let tiles = call.tiles(dtypes, facts);
+        match tiles.is_empty() {
+            true => Variant::of(call, dtypes, None),
+            false => tiles.iter().flat_map(|t| Variant::of(call, dtypes, Some(*t))).collect(),
+        }
+    }
+
+    /// The defines of the op, of the tile and of the part.
+    pub fn defines(&self) -> Vec<(&'static str, u32)> {
+        let tile = self.tile.map(|tile| tile.defines()).unwrap_or_default();
+        [self.defines.clone(), tile, self.part.defines()].concat()
     }
 
     /// The bound buffers of an op's `args`.
@@ -86,7 +121,7 @@ impl Variant {
     fn defined(&self, args: &[Arg]) -> Vec<String> {
         let present = self.bound(args).filter(|(arg, _)| arg.optional);
         let names = present.map(|(arg, _)| format!("HAS_{}", arg.name.to_uppercase()));
-        names.chain(self.defines.iter().map(|(name, _)| name.to_string())).collect()
+        names.chain(self.defines().iter().map(|(name, _)| name.to_string())).collect()
     }
 }
 
@@ -99,7 +134,7 @@ pub fn wgsl(variant: &Variant, args: &[Arg]) -> Result<String> {
     if variant.dtypes.contains(&Some(DType::F16)) {
         text.push_str("enable f16;\n");
     }
-    for (name, value) in ops::constants().iter().chain(&variant.defines) {
+    for (name, value) in ops::constants().iter().chain(&variant.defines()) {
         let _ = writeln!(text, "const {name}: u32 = {value}u;");
     }
     for (arg, dtype) in variant.bound(args) {
@@ -113,6 +148,21 @@ pub fn wgsl(variant: &Variant, args: &[Arg]) -> Result<String> {
     };
     expander.file(variant.op)?;
     Ok(expander.text)
+}
+
+/// A hash, as hex, of every source and of the constants in it: what was measured or compiled with
+/// one text says nothing about another.
+pub fn fingerprint() -> String {
+    let mut hash = Xxh3::new();
+    for (name, text) in WGSL.iter().chain(WGSL_COMMON) {
+        hash.update(name.as_bytes());
+        hash.update(&(text.len() as u64).to_le_bytes());
+        hash.update(text.as_bytes());
+    }
+    for (name, value) in ops::constants() {
+        hash.update(format!("{name} {value}\n").as_bytes());
+    }
+    format!("{:016x}", hash.digest())
 }
 
 /// Resolves imports and conditionals.

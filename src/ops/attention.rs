@@ -1,13 +1,14 @@
 //! `y = softmax(q k^T * scale) v` for each sample and head, with an online softmax (Dao 2023,
 //! arXiv:2307.08691): the scores never reach memory.
 //!
-//! Token t of sample n has its head h at `q[(n * tq + t) * q_stride + h * d ..][..d]`, and likewise
-//! k, v (`tk` tokens); y is packed `[n, tq, heads, d]`.
+//! Token t of sample n has its head h at `q[q_first + (n * tq + t) * q_stride + h * d ..][..d]`, k
+//! and v (`tk` tokens) likewise, so that one buffer may hold all three; y is `[n, tq, heads, d]`.
 
 use super::activation::exp;
 use super::matrix::{self, View};
 use super::random::Random;
-use super::{Arg, Buffers, Case, CaseArg, Cursor, Op, parallel, params};
+use super::{Arg, Buffers, Case, CaseArg, Cursor, Facts, Method, Op, Tile, parallel, params};
+use crate::tensor::DType;
 use rayon::prelude::*;
 use std::cell::RefCell;
 
@@ -20,7 +21,7 @@ thread_local! {
 }
 
 params! {
-    /// See the module; strides are in elements between tokens.
+    /// See the module; strides are in elements between tokens, firsts in elements of the buffer.
     pub struct Params {
         pub n: u32,
         pub tq: u32,
@@ -30,6 +31,9 @@ params! {
         pub q_stride: u32,
         pub k_stride: u32,
         pub v_stride: u32,
+        pub q_first: u32,
+        pub k_first: u32,
+        pub v_first: u32,
         pub scale: f32,
     }
 }
@@ -50,9 +54,12 @@ impl Params {
     ) {
         let (d, tk, width) = (self.d as usize, self.tk as usize, (self.heads * self.d) as usize);
         let queries = y.len() / width;
-        let offset = |token: usize, stride: u32| token * stride as usize + head * d;
-        let q = &q[offset(n * self.tq as usize + first, self.q_stride)..];
-        let (k, v) = (&k[offset(n * tk, self.k_stride)..], &v[offset(n * tk, self.v_stride)..]);
+        let offset = |first: u32, token: usize, stride: u32| {
+            first as usize + token * stride as usize + head * d
+        };
+        let q = &q[offset(self.q_first, n * self.tq as usize + first, self.q_stride)..];
+        let k = &k[offset(self.k_first, n * tk, self.k_stride)..];
+        let v = &v[offset(self.v_first, n * tk, self.v_stride)..];
         let q = View::rows(q, queries, d, self.q_stride as usize);
         let k = View::rows(k, tk, d, self.k_stride as usize);
         let v = View::rows(v, tk, d, self.v_stride as usize);
@@ -89,18 +96,38 @@ impl Op for Params {
     const FIELDS: &'static [(&'static str, usize)] = Params::OFFSETS;
 
     fn elements(&self, arg: usize) -> usize {
+        let width = self.heads * self.d;
         match arg {
-            0 => span(self.n * self.tq, self.q_stride, self.heads * self.d),
-            1 => span(self.n * self.tk, self.k_stride, self.heads * self.d),
-            2 => span(self.n * self.tk, self.v_stride, self.heads * self.d),
+            0 => self.q_first as usize + span(self.n * self.tq, self.q_stride, width),
+            1 => self.k_first as usize + span(self.n * self.tk, self.k_stride, width),
+            2 => self.v_first as usize + span(self.n * self.tk, self.v_stride, width),
             _ => (self.n * self.tq * self.heads * self.d) as usize,
         }
     }
     fn defines(&self) -> Vec<(&'static str, u32)> {
-        let mut defines =
-            super::wide("VEC4", &[self.d, self.q_stride, self.k_stride, self.v_stride]);
+        let strides = self.q_stride | self.k_stride | self.v_stride;
+        let firsts = self.q_first | self.k_first | self.v_first;
+        let mut defines = super::wide("VEC4", &[self.d, strides, firsts]);
         defines.push(("HEAD_DIM", self.d));
         defines
+    }
+    fn tiles(&self, _dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
+        let tile = |method, rows, columns| Tile { method, rows, columns, splits: 1 };
+        // Keys of a block: the threads that own them own the output's channels too.
+        let keys = self.tk.next_power_of_two().clamp(32, 128);
+        let mut tiles = Vec::new();
+        if facts.subgroup_min >= Facts::LANES {
+            // More rows save few loads, as each keeps its outputs for every chunk of channels, and
+            // make drivers compile for seconds.
+            tiles.push(tile(Method::Subgroup, 8, keys));
+        }
+        let mut of_gpu = vec![tile(Method::Tiled, 32, 64)];
+        if self.d <= 64 {
+            of_gpu.push(tile(Method::Tiled, 16, 32));
+        }
+        let at = if facts.software { tiles.len() } else { 0 };
+        tiles.splice(at..at, of_gpu);
+        tiles
     }
     fn flops(&self) -> u64 {
         let scores = self.n as u64 * self.heads as u64 * self.tq as u64 * self.tk as u64;
@@ -144,7 +171,21 @@ impl Op for Params {
         let params = |n, (tq, tk), heads, d: u32| {
             let (q_stride, scale) = (heads * d, 1.0 / (d as f32).sqrt());
             let (k_stride, v_stride) = (q_stride, q_stride);
-            Params { n, tq, tk, heads, d, q_stride, k_stride, v_stride, scale }
+            let (q_first, k_first, v_first) = (0, 0, 0);
+            Params {
+                n,
+                tq,
+                tk,
+                heads,
+                d,
+                q_stride,
+                k_stride,
+                v_stride,
+                q_first,
+                k_first,
+                v_first,
+                scale,
+            }
         };
         let sizes = [
             (1, (1, 1), 1, 8),
@@ -154,6 +195,11 @@ impl Op for Params {
             (1, (100, 100), 1, 40),
             (2, (16, 7), 2, 40),
             (2, (65, 65), 1, 64),
+            (1, (16, 16), 2, 32),
+            (2, (33, 40), 1, 80),
+            (1, (16, 130), 2, 96),
+            (1, (9, 300), 1, 128),
+            (1, (5, 9), 2, 6),
             (1, (16, 16), 1, 160),
             (1, (7, 100), 1, 256),
             (1, (16, 16), 1, 512),
@@ -164,10 +210,12 @@ impl Op for Params {
         for (n, t, heads, d) in [(2, 16, 2, 8), (1, 65, 1, 96), (3, 7, 4, 16)] {
             let mut p = params(n, (t, t), heads, d);
             (p.q_stride, p.k_stride, p.v_stride) = (3 * heads * d, 3 * heads * d, 3 * heads * d);
+            (p.k_first, p.v_first) = (heads * d, 2 * heads * d);
             cases.push(case("packed q, k, v", p, 2.0));
         }
         let mut p = params(2, (16, 65), 2, 16);
         (p.q_stride, p.k_stride, p.v_stride) = (32, 64, 68);
+        (p.q_first, p.k_first, p.v_first) = (0, 4, 36);
         cases.push(case("cross, packed k, v", p, 2.0));
         // Scores of hundreds overflow an exponential without its maximum. A score is rounded to
         // f32 (1e-5 at 200), and so is, relatively, what comes after.

@@ -1,5 +1,6 @@
 //! A test case of one op: a call with its buffers.
 
+use super::moments::Region;
 use super::random::Random;
 use super::row::{self, HISTORY, Mix, Row, WORDS};
 use super::{Call, Cursor, RowMap};
@@ -82,6 +83,18 @@ pub(super) fn diverged(mut case: Case, arg: usize) -> Case {
         }
     }
     case
+}
+
+/// A buffer of `len` elements with the moments of these maps, or none if `len` is 0. Elsewhere it
+/// is as a run finds it, zero.
+pub(super) fn moments_of(maps: &[(Region, &[f32])], len: usize) -> CaseArg {
+    let mut buffer = vec![0.0; len];
+    for (region, map) in maps {
+        if region.tiles > 0 {
+            region.measure(map, &mut buffer);
+        }
+    }
+    if len == 0 { CaseArg::Absent } else { CaseArg::F32(buffer) }
 }
 
 /// A row map of one kind with the table and the buffer it reads.

@@ -283,8 +283,8 @@ impl Op for Params {
         50 * self.b as u64 * self.hw as u64 * self.c as u64
     }
     fn reference(&self, cursor: Cursor, buffers: &mut Buffers) {
-        let [_, f, table, run, draws, _, saved, history, _] = buffers.read;
-        let [x, _, _, _, _, live, _, _, times] = &mut buffers.write;
+        let [_, f, table, run, draws, _, saved, history, ..] = buffers.read;
+        let [x, _, _, _, _, live, _, _, times, ..] = &mut buffers.write;
         let table: Vec<Row> = table.chunks_exact(row::WORDS).map(row_of).collect();
         let row = table[cursor.row as usize];
         let numbers =

@@ -1,185 +1,132 @@
-//! `y = act((conv(x, w) + bias + row + residual) * scale)`: a 2-D convolution as an implicit GEMM.
+//! `y = act((conv(load(x), w) + shortcut + bias + row + residual) * scale)`: a 2-D convolution as
+//! an implicit GEMM, with all that surrounds it in a UNet.
 //!
-//! `x` is `[N, H, W, Cin]`, `y` and `residual` `[N, Ho, Wo, Cout]`, `row` one vector of `rows` a
-//! sample. `weight` is packed `[k][k][Cin][Cout_padded]` (K-major, Cout padded with zeros to a
-//! multiple of 4, [`crate::program::Pack::Conv`]). `pad` is the padding above and to the left;
-//! what `ho` and `wo` reach past the lower and right edge reads zero.
+//! The input is `x`, `[N, H, W, Ca]`, followed channel by channel by `x2`, `[N, H, W, Cb]`. Loading
+//! it may normalise it (`groups > 0`: GroupNorm by the [moments](super::moments) of both maps, with
+//! the row `[scale | shift]` of the sample if `rows_norm`), activate it (`act_in`) and repeat each
+//! pixel `up x up` times; padding comes after all of that. `pad` is the padding above and to the
+//! left; what `ho` and `wo` reach past the lower and right edge reads zero.
+//!
+//! `weight` is packed `[k][k][Cin][Cout_padded]` (K-major, Cout padded with zeros to a multiple of
+//! 4, [`crate::program::Pack::Conv`]). If `sa > 0`, `sa + sb` more rows follow: a 1x1 convolution
+//! of `skip` `[N, Ho, Wo, sa]` and `skip2` `[N, Ho, Wo, sb]` as they are; else `skip` is a residual
+//! `[N, Ho, Wo, Cout]`. `vectors` holds gamma and beta of the norm, if there is one, then the bias,
+//! if `bias`. `rows` are added unless `rows_norm`. If `tiles > 0`, the moments of y go to
+//! `moments`.
 
 mod cases;
+mod load;
+mod product;
+mod tiles;
 
 use super::epilogue::Epilogue;
 use super::matrix::{self, View};
-use super::{Arg, Buffers, Case, Cursor, Op, RowMap, Span, parallel, params, words};
-use std::cell::{Cell, RefCell};
+use super::moments::Region;
+use super::{Arg, Buffers, Case, Cursor, Facts, Op, RowMap, Span, Tile};
+use super::{parallel, params, words};
+use crate::tensor::DType;
+use load::Norm;
+use product::{GROUPED, Method};
+use std::cell::Cell;
 
 params! {
-    /// See the module; `k` is the side of the square kernel.
+    /// See the module; `k` is the side of the square kernel. `from_a`, `from_b` and `into` are the
+    /// first pairs of regions of moments, `tiles_a`, `tiles_b` and `tiles` their tiles.
     pub struct Params {
         pub map: RowMap,
         pub n: u32,
         pub h: u32,
         pub w: u32,
-        pub cin: u32,
+        pub ca: u32,
+        pub cb: u32,
         pub ho: u32,
         pub wo: u32,
         pub cout: u32,
         pub k: u32,
         pub stride: u32,
         pub pad: u32,
+        pub up: u32,
+        pub groups: u32,
+        pub eps: f32,
+        pub act_in: u32,
+        pub from_a: u32,
+        pub tiles_a: u32,
+        pub from_b: u32,
+        pub tiles_b: u32,
+        pub into: u32,
+        pub tiles: u32,
+        pub sa: u32,
+        pub sb: u32,
+        pub rows_norm: u32,
+        pub bias: u32,
         pub act: u32,
         pub scale: f32,
     }
 }
 
-/// Work memory of a thread.
-#[derive(Default)]
-struct Scratch {
-    /// The patches of a block of output pixels, `[pixels, k * k * cin]`, or the padded lines that
-    /// a block reads.
-    input: Vec<f32>,
-    /// The sums of padded lines.
-    sums: Vec<f32>,
-}
-
 thread_local! {
-    /// The grouped weight. Taken out while in use: a thread that waits for others may be given
+    /// The input as loaded, taken out while in use: a thread that waits for others may be given
     /// another convolution to start.
-    static GROUPED: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
-
-/// How the sum is made a matrix product.
-#[derive(Clone, Copy)]
-enum Method {
-    /// A 1x1 kernel: the input is the matrix.
-    Pixels,
-    /// Each kernel row over padded lines: in `[lines, width, cin]` the `k * cin` elements from a
-    /// pixel on are a row of that pixel's patch, so overlapping rows of one copy of the input
-    /// stand for the patches. What falls between two lines is computed and thrown away. So that
-    /// few output channels fill a vector, `group` pixels in a row are one row of the product, see
-    /// [`Params::grouped`].
-    Lines { rows: usize, group: usize },
-    /// Patches written out, `k * k` copies of the input.
-    Patches { pixels: usize },
+    static LOADED: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
 impl Params {
-    /// Lines save copying, which is what counts where few output channels share a copy, and waste
-    /// `k - 1` pixels a line, which is little where lines are long.
-    fn method(&self) -> Method {
-        /// Output pixels of one product, and elements that stay in the second cache.
-        const PIXELS: usize = 512;
-        const ELEMENTS: usize = 1 << 16;
-        let same_size = (self.ho, self.wo) == (self.h, self.w);
-        if (self.k, self.stride, self.pad) == (1, 1, 0) && same_size {
-            return Method::Pixels;
-        }
-        let (ho, wo) = (self.ho as usize, self.wo as usize);
-        if self.stride == 1 && wo >= 16 && self.cout <= 32 {
-            // Whole samples are cut evenly, so that no block holds lines of two.
-            let even = (1..=ho).filter(|rows| ho.is_multiple_of(*rows) && rows * wo <= PIXELS);
-            // Vectors of 16 lanes; two at once hide the latency of one.
-            let group = if self.cout == 16 { 2 } else { (16 / self.cout as usize).max(1) };
-            return Method::Lines { rows: even.max().unwrap_or(1), group };
-        }
-        let patch = (self.k * self.k * self.cin) as usize;
-        Method::Patches { pixels: (ELEMENTS / patch).clamp(16, PIXELS) }
+    /// Channels of the input.
+    pub fn cin(&self) -> u32 {
+        self.ca + self.cb
     }
 
-    /// Output pixels of a block.
-    fn block(&self, method: Method) -> usize {
-        match method {
-            Method::Pixels => 512,
-            Method::Lines { rows, .. } => rows * self.wo as usize,
-            Method::Patches { pixels } => pixels,
-        }
+    /// Height and width of the input as the convolution sees it.
+    pub fn size(&self) -> (u32, u32) {
+        (self.h * self.up, self.w * self.up)
     }
 
-    /// The sums of a block of output pixels from number `first` on.
-    fn sum(&self, method: Method, x: &[f32], weight: View, first: usize, y: &mut [f32]) {
-        let (k, cout) = (weight.rows, self.cout as usize);
-        let count = y.len() / cout;
-        SCRATCH.with_borrow_mut(|scratch| match method {
-            Method::Pixels => {
-                let x = View::rows(&x[first * k..], count, k, k);
-                matrix::product(x, weight, y, cout, false);
-            }
-            Method::Lines { group, .. } => self.sum_lines(x, (weight, group), first, scratch, y),
-            Method::Patches { .. } => {
-                scratch.input.resize(count * k, 0.0);
-                self.gather(x, first, &mut scratch.input);
-                let patches = View::rows(&scratch.input, count, k, k);
-                matrix::product(patches, weight, y, cout, false);
-            }
-        });
+    /// Rows of the weight.
+    pub fn depth(&self) -> u32 {
+        self.k * self.k * self.cin() + self.sa + self.sb
     }
 
-    /// The weight `[k][(group - 1 + k) * cin][group * cout]` that gives `group` neighbours at once:
-    /// the weight itself once for each of them, shifted by a pixel, and zeros.
-    fn grouped<'a>(&self, weight: View, group: usize, grouped: &'a mut Vec<f32>) -> View<'a> {
-        let (k, cin, cout) = (self.k as usize, self.cin as usize, self.cout as usize);
-        grouped.clear();
-        grouped.resize(k * (group - 1 + k) * cin * group * cout, 0.0);
-        let lines = grouped.chunks_exact_mut((group - 1 + k) * cin * group * cout);
-        for (ky, line) in lines.enumerate() {
-            for (i, j) in (0..k * cin).flat_map(|i| (0..group).map(move |j| (i, j))) {
-                let to = ((j * cin + i) * group + j) * cout;
-                let from = (ky * k * cin + i) * weight.strides.0;
-                line[to..to + cout].copy_from_slice(&weight.data[from..][..cout]);
-            }
-        }
-        View::rows(grouped, k * (group - 1 + k) * cin, group * cout, group * cout)
+    /// Elements of `vectors` before the bias.
+    fn vectors(&self) -> usize {
+        if self.groups > 0 { 2 * self.cin() as usize } else { 0 }
     }
 
-    /// [`Method::Lines`].
-    fn sum_lines(
-        &self,
-        x: &[f32],
-        (weight, group): (View, usize),
-        first: usize,
-        Scratch { input, sums }: &mut Scratch,
-        y: &mut [f32],
-    ) {
-        let (h, w, cin) = (self.h as usize, self.w as usize, self.cin as usize);
-        let (ho, wo, cout) = (self.ho as usize, self.wo as usize, self.cout as usize);
-        let (k, pad) = (self.k as usize, self.pad as usize);
-        let rows = y.len() / (wo * cout);
-        let (n, top) = (first / (ho * wo), first / wo % ho);
-        // Columns 0..width of a padded line are pad.. of the map's, so far as they are inside.
-        let width = wo + k - 1;
-        let inside = w.min(width.saturating_sub(pad));
-        let lines = (rows + k - 1) * width * cin;
-        // The last group may reach beyond the last line.
-        input.resize(lines + group * cin, 0.0);
-        for (i, line) in input[..lines].chunks_exact_mut(width * cin).enumerate() {
-            let from = pad.min(width) * cin;
-            let to = from + inside * cin;
-            line[..from].fill(0.0);
-            line[to..].fill(0.0);
-            match (top + i).checked_sub(pad).filter(|y| *y < h) {
-                Some(y) => {
-                    line[from..to].copy_from_slice(&x[(n * h + y) * w * cin..][..inside * cin]);
-                }
-                None => line[from..to].fill(0.0),
+    /// Elements of a row of `rows`.
+    fn row_width(&self) -> usize {
+        if self.rows_norm != 0 { 2 * self.cin() as usize } else { self.cout as usize }
+    }
+
+    /// The maps of the shortcut and the rows of the weight for them.
+    fn shortcut<'a>(&self, maps: [&'a [f32]; 2], weight: View<'a>) -> Vec<(View<'a>, View<'a>)> {
+        let pixels = (self.n * self.ho * self.wo) as usize;
+        let mut first = (self.k * self.k * self.cin()) as usize;
+        let mut parts = Vec::new();
+        for (map, c) in maps.into_iter().zip([self.sa as usize, self.sb as usize]) {
+            if c > 0 {
+                parts.push((View::rows(map, pixels, c, c), weight.part(first, c)));
+                first += c;
             }
         }
-        let groups = ((rows - 1) * width + wo).div_ceil(group);
-        sums.resize(groups * group * cout, 0.0);
-        let depth = (group - 1 + k) * cin;
-        for ky in 0..k {
-            let x = View::rows(&input[ky * width * cin..], groups, depth, group * cin);
-            let weight = weight.part(ky * depth, depth);
-            matrix::product(x, weight, sums, group * cout, ky > 0);
-        }
-        for (y, sums) in y.chunks_exact_mut(wo * cout).zip(sums.chunks(width * cout)) {
-            y.copy_from_slice(&sums[..wo * cout]);
-        }
+        parts
+    }
+
+    /// Where the moments of x, x2 and y lie.
+    fn regions(&self) -> [Region; 3] {
+        let region = |at, tiles, c| Region { at, n: self.n, tiles, c };
+        [
+            region(self.from_a, self.tiles_a, self.ca),
+            region(self.from_b, self.tiles_b, self.cb),
+            region(self.into, self.tiles, self.cout),
+        ]
     }
 
     /// Adds bias, row and residual to the sums of a block and activates.
     fn finish(&self, epilogue: &Epilogue, addends: &Addends, first: usize, y: &mut [f32]) {
         let (pixels, cout) = ((self.ho * self.wo) as usize, self.cout as usize);
         let count = y.len() / cout;
+        for (skip, weight) in &addends.shortcut {
+            matrix::product(skip.part(first, count), *weight, y, cout, true);
+        }
         // The parts of a block that belong to one sample share its row.
         let mut done = 0;
         while done < count {
@@ -195,37 +142,14 @@ impl Params {
             done = end;
         }
     }
-
-    /// Writes the patches of the output pixels from number `first` on.
-    fn gather(&self, x: &[f32], first: usize, patches: &mut [f32]) {
-        let (h, w, cin) = (self.h as usize, self.w as usize, self.cin as usize);
-        let (ho, wo) = (self.ho as usize, self.wo as usize);
-        let (k, stride, pad) = (self.k as usize, self.stride as usize, self.pad as usize);
-        for (i, patch) in patches.chunks_exact_mut(k * k * cin).enumerate() {
-            let p = first + i;
-            let (n, top, left) = (p / (ho * wo), p / wo % ho * stride, p % wo * stride);
-            // Columns of the kernel that lie inside the map.
-            let begin = pad.saturating_sub(left).min(k);
-            let end = (w + pad).saturating_sub(left).min(k).max(begin);
-            for (ky, line) in patch.chunks_exact_mut(k * cin).enumerate() {
-                let y = top + ky;
-                if y < pad || y >= h + pad || begin == end {
-                    line.fill(0.0);
-                    continue;
-                }
-                let from = ((n * h + y - pad) * w + left + begin - pad) * cin;
-                line[..begin * cin].fill(0.0);
-                line[begin * cin..end * cin].copy_from_slice(&x[from..][..(end - begin) * cin]);
-                line[end * cin..].fill(0.0);
-            }
-        }
-    }
 }
 
 /// What a block adds to its sums, absent ones empty.
 struct Addends<'a> {
     rows: &'a [f32],
     residual: &'a [f32],
+    /// The maps of the shortcut and its weight.
+    shortcut: Vec<(View<'a>, View<'a>)>,
     cursor: Cursor,
     cond: &'a [u32],
 }
@@ -234,47 +158,87 @@ impl Op for Params {
     const NAME: &'static str = "conv2d";
     const ARGS: &'static [Arg] = &[
         Arg::read("x"),
+        Arg::maybe("x2"),
         Arg::read("weight"),
-        Arg::maybe("bias"),
+        Arg::maybe("vectors"),
+        Arg::maybe_update("moments"),
         Arg::maybe("rows"),
-        Arg::maybe("residual"),
         Arg::maybe("cond"),
+        Arg::maybe("skip"),
+        Arg::maybe("skip2"),
         Arg::write("y"),
     ];
     const FIELDS: &'static [(&'static str, usize)] = Params::OFFSETS;
 
     fn elements(&self, arg: usize) -> usize {
+        let pixels = (self.n * self.ho * self.wo) as usize;
+        let map = |c: u32| (self.n * self.h * self.w * c) as usize;
         match arg {
-            0 => (self.n * self.h * self.w * self.cin) as usize,
-            1 => (self.k * self.k * self.cin * self.cout.next_multiple_of(4)) as usize,
-            2 => self.cout as usize,
-            3 => self.map.vectors(self.n) * self.cout as usize,
-            5 => self.n as usize,
-            _ => (self.n * self.ho * self.wo * self.cout) as usize,
+            0 => map(self.ca),
+            1 => map(self.cb),
+            2 => (self.depth() * self.cout.next_multiple_of(4)) as usize,
+            3 => self.vectors() + (self.bias * self.cout) as usize,
+            4 => super::moments::reach(&self.regions()),
+            5 => self.map.vectors(self.n) * self.row_width(),
+            6 => self.n as usize,
+            7 if self.sa > 0 => pixels * self.sa as usize,
+            8 => pixels * self.sb as usize,
+            _ => pixels * self.cout as usize,
         }
     }
     fn defines(&self) -> Vec<(&'static str, u32)> {
-        super::tile(self.cin, self.cout)
+        let sources = self.ca | self.cb | self.sa | self.sb;
+        let mut defines = super::product(sources, self.cout);
+        let flag = |name, set: bool| set.then_some((name, 1));
+        let value = |name, value| (value > 0).then_some((name, value));
+        defines.extend([("KERNEL", self.k), ("STRIDE", self.stride)]);
+        defines.extend(value("GROUPS", self.groups));
+        defines.extend(value("ACT_IN", self.act_in));
+        defines.extend(value("ACT", self.act));
+        defines.extend(flag("BIAS", self.bias != 0));
+        defines.extend(flag("ROWS_NORM", self.rows_norm != 0));
+        defines.extend(flag("SHORTCUT", self.sa > 0));
+        defines.extend(flag("STORE_MOMENTS", self.tiles > 0));
+        defines
+    }
+    fn tiles(&self, dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
+        tiles::tiles(self, dtypes, facts)
+    }
+    fn partial(&self) -> usize {
+        (self.n * self.ho * self.wo * self.cout.next_multiple_of(4)) as usize
     }
     fn reach(&self, arg: usize, span: &Span) -> usize {
         match arg {
-            3 => self.map.reach(self.n, span) * self.cout as usize,
+            5 => self.map.reach(self.n, span) * self.row_width(),
             _ => self.elements(arg),
         }
     }
     fn flops(&self) -> u64 {
         let outputs = self.n as u64 * self.ho as u64 * self.wo as u64 * self.cout as u64;
-        2 * outputs * self.k as u64 * self.k as u64 * self.cin as u64
+        2 * outputs * self.depth() as u64
     }
     fn reference(&self, cursor: Cursor, buffers: &mut Buffers) {
-        let [x, weight, bias, rows, residual, cond, ..] = buffers.read;
-        let (k, cout) = ((self.k * self.k * self.cin) as usize, self.cout as usize);
-        let weight = View::rows(weight, k, cout, cout.next_multiple_of(4));
+        let [x, x2, weight, vectors, _, rows, cond, skip, skip2, ..] = buffers.read;
+        let [_, _, _, _, moments, .., y] = &mut buffers.write;
+        let (taps, cout) = ((self.k * self.k * self.cin()) as usize, self.cout as usize);
+        let weights = View::rows(weight, self.depth() as usize, cout, cout.next_multiple_of(4));
+        let norm = Norm::new(self, vectors, moments, cursor, words(cond));
+        let mut loaded = LOADED.take();
+        let plain = (self.cb, self.up, self.groups, self.act_in) == (0, 1, 0, 0);
+        if !plain {
+            self.load([x, x2, rows], &norm, &mut loaded);
+        }
+        let x = if plain { x } else { &loaded };
+        let bias = if self.bias != 0 { &vectors[self.vectors()..][..cout] } else { &[] };
         let epilogue = Epilogue { bias, scale: self.scale, act: self.act };
-        let addends = Addends { rows, residual, cursor, cond: words(cond) };
-        let y = &mut buffers.write[6][..self.elements(6)];
+        let shortcut = self.shortcut([skip, skip2], weights);
+        let residual = if self.sa > 0 { &[] } else { skip };
+        let rows = if self.rows_norm != 0 { &[] } else { rows };
+        let addends = Addends { rows, residual, shortcut, cursor, cond: words(cond) };
+        let y = &mut y[..self.elements(9)];
         let method = self.method();
         let mut grouped = GROUPED.take();
+        let weight = weights.part(0, taps);
         let weight = match method {
             Method::Lines { group, .. } if group > 1 => self.grouped(weight, group, &mut grouped),
             _ => weight,
@@ -284,6 +248,10 @@ impl Op for Params {
             self.finish(&epilogue, &addends, first, y);
         });
         GROUPED.set(grouped);
+        LOADED.set(loaded);
+        if self.tiles > 0 {
+            self.regions()[2].measure(y, moments);
+        }
     }
     fn cases() -> Vec<Case> {
         cases::cases()

@@ -144,13 +144,13 @@ impl parallel::Loop for Deviations<'_> {
 }
 
 /// `y = act((x - mean) * factor + addend)`.
-struct Normalize<'a> {
-    x: &'a [f32],
-    mean: &'a [f32],
-    factor: &'a [f32],
-    addend: &'a [f32],
-    act: u32,
-    y: &'a mut [f32],
+pub(super) struct Normalize<'a> {
+    pub x: &'a [f32],
+    pub mean: &'a [f32],
+    pub factor: &'a [f32],
+    pub addend: &'a [f32],
+    pub act: u32,
+    pub y: &'a mut [f32],
 }
 
 impl parallel::Loop for Normalize<'_> {

@@ -1,33 +1,125 @@
-//! `y = act((x W + bias + residual) * scale)`: rows of x, through a row map, times a matrix.
+//! `y = act((load(x) W + bias + residual) * scale)`: rows of x, through a row map, times a matrix.
 //!
-//! `weight` is packed `[k][n_padded]`, K-major, n padded with zeros to a multiple of 4
-//! ([`crate::program::Pack::Linear`]).
+//! Loading may normalise (`norm`, see [`Norm`]: over groups of channels of a sample of `hw` rows,
+//! by the [moments](super::moments) of x, or over each row) and activate (`act_in`). `weight` is
+//! packed `[k][n_padded]`, K-major, n padded with zeros to a multiple of 4
+//! ([`crate::program::Pack::Linear`]). With `gate` it has twice as many columns, first values then
+//! gates, and `(value + bias) * gelu(gate + bias)` stands for the sum (Shazeer 2020,
+//! arXiv:2002.05202, eq. 6). `vectors` holds gamma and beta of the norm, if there is one, then the
+//! bias, if `bias`. `skip` is the residual. If `tiles > 0`, the moments of y go to `moments`.
 
-use super::activation::Act;
-use super::cases::{MapCase, row_maps};
+mod cases;
+mod tiles;
+
+use super::activation::{Act, Apply};
 use super::epilogue::Epilogue;
 use super::matrix::{self, View};
-use super::random::Random;
-use super::{Arg, Buffers, Case, CaseArg, Cursor, Op, RowMap, Span, parallel, params, words};
+use super::moments::Region;
+use super::on_load::{self, Affine, Norm};
+use super::{Arg, Buffers, Case, Cursor, Facts, Op, RowMap, Span, Tile};
+use super::{parallel, params, words};
+use crate::tensor::DType;
 use std::cell::RefCell;
 
 /// Rows of one product.
 const BLOCK: usize = 128;
 
+/// Work memory of a thread: the rows of a block as loaded, and values beside gates.
+#[derive(Default)]
+struct Scratch {
+    rows: Vec<f32>,
+    loaded: Vec<f32>,
+    gated: Vec<f32>,
+}
+
 thread_local! {
-    /// The rows of a block where the map does not leave them in order.
-    static ROWS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 params! {
-    /// x `[m, k]`, weight `[k, n]`, y `[m, n]`.
+    /// x `[m, k]`, weight `[k, n]`, y `[m, n]`. `from_x` and `into` are the first pairs of regions
+    /// of moments, `tiles_x` and `tiles` their tiles.
     pub struct Params {
         pub map: RowMap,
         pub m: u32,
         pub k: u32,
         pub n: u32,
+        pub hw: u32,
+        pub norm: u32,
+        pub groups: u32,
+        pub eps: f32,
+        pub act_in: u32,
+        pub from_x: u32,
+        pub tiles_x: u32,
+        pub into: u32,
+        pub tiles: u32,
+        pub bias: u32,
+        pub gate: u32,
         pub act: u32,
         pub scale: f32,
+    }
+}
+
+impl Params {
+    /// Columns of the weight.
+    pub fn columns(&self) -> u32 {
+        if self.gate != 0 { 2 * self.n } else { self.n }
+    }
+
+    /// Rows that are normalised or measured together; all of them if none are.
+    pub fn sample_rows(&self) -> u32 {
+        let by_sample = self.norm == Norm::Group as u32 || self.tiles > 0;
+        if by_sample { self.hw } else { self.m }
+    }
+
+    /// Elements of `vectors` before the bias.
+    fn vectors(&self) -> usize {
+        if self.norm != Norm::None as u32 { 2 * self.k as usize } else { 0 }
+    }
+
+    /// Where the moments of x and y lie.
+    fn regions(&self) -> [Region; 2] {
+        let n = self.m / self.hw.max(1);
+        let region = |at, tiles, c| Region { at, n, tiles, c };
+        [region(self.from_x, self.tiles_x, self.k), region(self.into, self.tiles, self.n)]
+    }
+
+    /// Rows of x from number `first` on, normalised and activated.
+    fn load(&self, vectors: &[f32], stats: &[Vec<(f64, f64)>], first: usize, work: &mut Scratch) {
+        let k = self.k as usize;
+        let Scratch { rows, loaded, .. } = work;
+        loaded.resize(rows.len(), 0.0);
+        if self.norm == Norm::None as u32 {
+            loaded.copy_from_slice(rows);
+            return parallel::vectorized(Apply { act: self.act_in, values: loaded });
+        }
+        let (gamma, beta) = vectors[..2 * k].split_at(k);
+        let affine = Affine { gamma, beta, row: &[], act: self.act_in };
+        if self.norm == Norm::Layer as u32 {
+            return affine.by_row(self.eps, rows, loaded);
+        }
+        // The rows of one sample together.
+        let (hw, count) = (self.hw as usize, rows.len() / k);
+        let mut done = 0;
+        while done < count {
+            let sample = (first + done) / hw;
+            let end = ((sample + 1) * hw - first).min(count);
+            let part = done * k..end * k;
+            affine.by_group(&stats[sample], &rows[part.clone()], &mut loaded[part]);
+            done = end;
+        }
+    }
+
+    /// `(value + bias) * gelu(gate + bias)` of rows `[values | gates]`.
+    fn gate(&self, bias: &[f32], gated: &mut [f32], y: &mut [f32]) {
+        let n = self.n as usize;
+        let at = |k: usize| bias.get(k).copied().unwrap_or(0.0);
+        for (y, row) in y.chunks_exact_mut(n).zip(gated.chunks_exact_mut(2 * n)) {
+            row.iter_mut().enumerate().for_each(|(k, v)| *v += at(k));
+            let (values, gates) = row.split_at_mut(n);
+            parallel::vectorized(Apply { act: Act::Gelu as u32, values: gates });
+            y.iter_mut().zip(values.iter().zip(gates)).for_each(|(y, (v, g))| *y = *v * *g);
+        }
     }
 }
 
@@ -36,9 +128,10 @@ impl Op for Params {
     const ARGS: &'static [Arg] = &[
         Arg::read("x"),
         Arg::read("weight"),
-        Arg::maybe("bias"),
-        Arg::maybe("residual"),
+        Arg::maybe("vectors"),
+        Arg::maybe_update("moments"),
         Arg::maybe("cond"),
+        Arg::maybe("skip"),
         Arg::write("y"),
     ];
     const FIELDS: &'static [(&'static str, usize)] = Params::OFFSETS;
@@ -46,14 +139,33 @@ impl Op for Params {
     fn elements(&self, arg: usize) -> usize {
         match arg {
             0 => self.map.vectors(self.m) * self.k as usize,
-            1 => (self.k * self.n.next_multiple_of(4)) as usize,
-            2 => self.n as usize,
+            1 => (self.k * self.columns().next_multiple_of(4)) as usize,
+            2 => self.vectors() + (self.bias * self.columns()) as usize,
+            3 => super::moments::reach(&self.regions()),
             4 => self.m as usize,
             _ => (self.m * self.n) as usize,
         }
     }
     fn defines(&self) -> Vec<(&'static str, u32)> {
-        super::tile(self.k, self.n)
+        let mut defines = super::product(self.k, self.n);
+        let flag = |name, set: bool| set.then_some((name, 1));
+        let group = self.norm == Norm::Group as u32;
+        defines.extend(group.then_some(("GROUPS", self.groups)));
+        defines.extend(flag("NORM", self.norm != Norm::None as u32));
+        defines.extend(flag("NORM_ROWS", self.norm == Norm::Layer as u32));
+        defines.extend(flag("GATE", self.gate != 0));
+        defines.extend(flag("STORE_MOMENTS", self.tiles > 0));
+        defines.extend(flag("BIAS", self.bias != 0));
+        let act = |name, act: u32| (act != Act::None as u32).then_some((name, act));
+        defines.extend(act("ACT_IN", self.act_in));
+        defines.extend(act("ACT", self.act));
+        defines
+    }
+    fn tiles(&self, _dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
+        tiles::tiles(self, facts)
+    }
+    fn partial(&self) -> usize {
+        (self.m * self.columns().next_multiple_of(4)) as usize
     }
     fn reach(&self, arg: usize, span: &Span) -> usize {
         match arg {
@@ -62,94 +174,57 @@ impl Op for Params {
         }
     }
     fn flops(&self) -> u64 {
-        2 * self.m as u64 * self.k as u64 * self.n as u64
+        2 * self.m as u64 * self.k as u64 * self.columns() as u64
     }
     fn reference(&self, cursor: Cursor, buffers: &mut Buffers) {
-        let [x, weight, bias, residual, cond, ..] = buffers.read;
-        let (k, n) = (self.k as usize, self.n as usize);
-        let weight = View::rows(weight, k, n, n.next_multiple_of(4));
-        let epilogue = Epilogue { bias, scale: self.scale, act: self.act };
-        let y = &mut buffers.write[5][..self.elements(5)];
+        let [x, weight, vectors, _, cond, skip, ..] = buffers.read;
+        let [_, _, _, moments, _, _, y, ..] = &mut buffers.write;
+        let (k, n, columns) = (self.k as usize, self.n as usize, self.columns() as usize);
+        let weight = View::rows(weight, k, columns, columns.next_multiple_of(4));
+        let bias = if self.bias != 0 { &vectors[self.vectors()..][..columns] } else { &[] };
+        let epilogue = Epilogue {
+            bias: if self.gate != 0 { &[] } else { bias },
+            scale: self.scale,
+            act: self.act,
+        };
+        let [from, into] = self.regions();
+        let grouped = self.norm == Norm::Group as u32;
+        let samples = if grouped { from.n as usize } else { 0 };
+        let stats = |n| on_load::groups(&[from], moments, n, self.groups, self.eps);
+        let stats: Vec<_> = (0..samples).map(stats).collect();
+        let plain = self.norm == Norm::None as u32 && self.act_in == Act::None as u32;
+        let y = &mut y[..self.elements(6)];
         parallel::blocks(y, n, BLOCK, |first, y| {
             let rows = y.len() / n;
-            let residual = residual.get(first * n..(first + rows) * n).unwrap_or_default();
-            ROWS.with_borrow_mut(|gathered| {
-                let block = if self.map == RowMap::IDENTITY {
+            let residual = skip.get(first * n..(first + rows) * n).unwrap_or_default();
+            SCRATCH.with_borrow_mut(|work| {
+                let block = if plain && self.map == RowMap::IDENTITY {
                     &x[first * k..][..rows * k]
                 } else {
-                    gathered.clear();
+                    work.rows.clear();
                     for i in first..first + rows {
                         let row = self.map.row(cursor, words(cond), i);
-                        gathered.extend_from_slice(&x[row * k..][..k]);
+                        work.rows.extend_from_slice(&x[row * k..][..k]);
                     }
-                    gathered
+                    self.load(vectors, &stats, first, work);
+                    &work.loaded
                 };
-                matrix::product(View::rows(block, rows, k, k), weight, y, n, false);
+                let block = View::rows(block, rows, k, k);
+                if self.gate != 0 {
+                    work.gated.resize(rows * columns, 0.0);
+                    matrix::product(block, weight, &mut work.gated, columns, false);
+                    self.gate(bias, &mut work.gated, y);
+                } else {
+                    matrix::product(block, weight, y, n, false);
+                }
             });
             epilogue.apply(y, n, &[], residual);
         });
+        if self.tiles > 0 {
+            into.measure(y, moments);
+        }
     }
     fn cases() -> Vec<Case> {
-        let mut random = Random::new(Self::NAME);
-        let mut cases = Vec::new();
-        let mut case =
-            |what: &str, p: Params, parts: [bool; 2], cond: CaseArg, rows: Option<usize>| {
-                let spread = 1.0 / (p.k as f32).sqrt();
-                let weight = random.padded(p.k as usize, p.n as usize, spread);
-                let x = rows.unwrap_or(p.m as usize) * p.k as usize;
-                let out = p.elements(5);
-                // Rows of a table are f32 all along, pixels are stored like activations.
-                let mut values = |n, scale| match rows {
-                    Some(_) => random.f32(n, scale),
-                    None => random.data(n, scale),
-                };
-                let (x, residual) = (values(x, 2.0), values(out, 1.0));
-                let bias = random.f32(p.n as usize, 1.0);
-                let y = if rows.is_some() { CaseArg::OutputF32 } else { CaseArg::Output };
-                let keep = |part: bool, arg| if part { arg } else { CaseArg::Absent };
-                let args = vec![x, weight, keep(parts[0], bias), keep(parts[1], residual), cond, y];
-                Case::new(format!("linear {}x{}->{} {what}", p.m, p.k, p.n), p, args)
-            };
-        let params = |m, k, n, act: Act, scale| Params {
-            map: RowMap::IDENTITY,
-            m,
-            k,
-            n,
-            act: act as u32,
-            scale,
-        };
-        let absent = || CaseArg::Absent;
-        let sizes = [
-            (1, 1, 1),
-            (1, 64, 48),
-            (5, 7, 3),
-            (33, 20, 18),
-            (65, 32, 96),
-            (2, 300, 5),
-            (130, 3, 17),
-        ];
-        for (i, (m, k, n)) in sizes.into_iter().enumerate() {
-            let p = params(m, k, n, Act::None, 1.0);
-            cases.push(case(
-                "bias",
-                p,
-                [true, false],
-                absent(),
-                (i % 2 == 1).then_some(m as usize),
-            ));
-        }
-        for (bias, residual) in [(false, false), (false, true), (true, false), (true, true)] {
-            for (act, scale) in [(Act::None, 0.5), (Act::Silu, 1.0), (Act::Gelu, 2.0)] {
-                let p = params(17, 24, 10, act, scale);
-                let what = format!("bias {bias} residual {residual} {act:?} scale {scale}");
-                cases.push(case(&what, p, [bias, residual], absent(), None));
-            }
-        }
-        for MapCase { kind, map, cursor, cond, rows } in row_maps(&mut Random::new("rows"), 6) {
-            let p = Params { map, ..params(6, 16, 9, Act::Silu, 1.0) };
-            let what = format!("by {kind}");
-            cases.push(case(&what, p, [true, false], cond, Some(rows)).at(cursor));
-        }
-        cases
+        cases::cases()
     }
 }

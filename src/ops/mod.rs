@@ -9,11 +9,13 @@
 mod cases;
 mod epilogue;
 mod matrix;
+mod on_load;
 mod output;
 mod parallel;
 pub mod philox;
 mod random;
 mod rowmap;
+mod tile;
 
 pub mod activation;
 pub mod add;
@@ -23,11 +25,14 @@ pub mod concat;
 pub mod control;
 pub mod conv2d;
 pub mod embedding;
+pub mod geglu;
 pub mod group_norm;
 pub mod guidance;
 pub mod linear;
 pub mod mixture;
 pub mod model_input;
+pub mod moments;
+pub mod multiply_add;
 pub mod noise;
 pub mod predict;
 pub mod resample;
@@ -39,7 +44,11 @@ pub mod trace;
 
 pub use activation::Act;
 pub use cases::{Case, CaseArg};
+pub use on_load::Norm;
 pub use rowmap::{Cursor, RowMap, Span};
+pub use tile::{Facts, Method, Part, Tile};
+
+use crate::tensor::DType;
 
 /// How a kernel uses a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +86,7 @@ impl Arg {
 }
 
 /// No op has more arguments than this.
-pub const MAX_ARGS: usize = 9;
+pub const MAX_ARGS: usize = 10;
 
 /// No launch binds more buffers than this (WebGPU's default limit of storage buffers a stage).
 pub const MAX_BOUND: usize = 8;
@@ -119,6 +128,17 @@ pub trait Op: bytemuck::Pod {
         Vec::new()
     }
 
+    /// Ways to cut the work that fit `facts`, for buffers of `dtypes`: at most [`Tile::MOST`], the
+    /// first is the one to take unmeasured. Empty for an op that has no choice.
+    fn tiles(&self, _dtypes: &[Option<DType>], _facts: &Facts) -> Vec<Tile> {
+        Vec::new()
+    }
+
+    /// Elements of the f32 sums that one split of a tile writes; 0 for an op that is not split.
+    fn partial(&self) -> usize {
+        0
+    }
+
     /// Computes the op on the CPU in f32.
     fn reference(&self, cursor: Cursor, buffers: &mut Buffers);
 
@@ -132,12 +152,9 @@ fn wide(name: &'static str, sizes: &[u32]) -> Vec<(&'static str, u32)> {
 }
 
 /// Defines of a matrix product with rows of `k` and results of `n` values: `VEC4` and `STORE4` for
-/// 16-byte accesses to them, and `TILE_N`, the widest tile of columns that pads `n` by at most an
-/// eighth.
-fn tile(k: u32, n: u32) -> Vec<(&'static str, u32)> {
-    let fits = |t: &u32| 8 * (n.next_multiple_of(*t) - n) <= n;
-    let tile = [64, 32].into_iter().find(fits).unwrap_or(16);
-    [wide("VEC4", &[k]), wide("STORE4", &[n]), vec![("TILE_N", tile)]].concat()
+/// 16-byte accesses to them.
+fn product(k: u32, n: u32) -> Vec<(&'static str, u32)> {
+    [wide("VEC4", &[k]), wide("STORE4", &[n])].concat()
 }
 
 /// Declares a `Params` struct of 4-byte fields with the offsets that kernels must agree with.
@@ -193,6 +210,12 @@ macro_rules! catalogue {
             pub fn defines(&self) -> Vec<(&'static str, u32)> {
                 match self { $(Call::$variant(p) => p.defines(),)+ }
             }
+            pub fn tiles(&self, dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
+                match self { $(Call::$variant(p) => p.tiles(dtypes, facts),)+ }
+            }
+            pub fn partial(&self) -> usize {
+                match self { $(Call::$variant(p) => p.partial(),)+ }
+            }
             pub fn reference(&self, cursor: Cursor, buffers: &mut Buffers) {
                 match self { $(Call::$variant(p) => p.reference(cursor, buffers),)+ }
             }
@@ -220,11 +243,13 @@ catalogue! {
     control: Control,
     conv2d: Conv2d,
     embedding: Embedding,
+    geglu: Geglu,
     group_norm: GroupNorm,
     guidance: Guidance,
     linear: Linear,
     mixture: Mixture,
     model_input: ModelInput,
+    multiply_add: MultiplyAdd,
     noise: Noise,
     predict: Predict,
     resample: Resample,
@@ -238,10 +263,12 @@ catalogue! {
 pub fn constants() -> Vec<(&'static str, u32)> {
     let mut all = Vec::new();
     all.extend_from_slice(activation::CONSTANTS);
+    all.extend_from_slice(multiply_add::CONSTANTS);
     all.extend_from_slice(resample::CONSTANTS);
     all.extend_from_slice(row::CONSTANTS);
     all.extend(control::layout::constants());
     all.extend_from_slice(noise::CONSTANTS);
+    all.extend_from_slice(on_load::CONSTANTS);
     all.extend_from_slice(solver_step::CONSTANTS);
     all
 }

@@ -2,9 +2,12 @@
 //! storage type that the backend has.
 
 use super::{case_program, device, oracle};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use unnoise::backend::Backend;
 use unnoise::backend::cpu::Cpu;
-use unnoise::ops::{self, Case};
+use unnoise::backend::tune::Tuning;
+use unnoise::ops::{self, Call, Case, CaseArg, Tile};
 use unnoise::tensor::DType;
 
 /// The cpu stores f32 only and says what to do about it.
@@ -42,6 +45,45 @@ fn check(op: &str, device: &dyn Backend) {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+/// A tile, and the cases that could take it.
+type Taken = (Tile, Vec<(Case, DType)>);
+
+/// Every tile that a device could take, not only those it takes unmeasured: each on the case that
+/// binds most and on one other. All cases of all tiles would be thousands of kernels to compile.
+#[test]
+fn every_tile_gives_the_same_on_wgpu() {
+    let Some(device) = device::wgpu() else { return };
+    let facts = device.adapter().facts();
+    let storages: Vec<DType> =
+        [DType::F32, DType::F16].into_iter().filter(|s| device.supports(*s)).collect();
+    let mut taken: BTreeMap<(&str, String), Taken> = BTreeMap::new();
+    for case in ops::all_cases() {
+        for storage in &storages {
+            let dtypes: Vec<_> = case.args.iter().map(|arg| arg.dtype(*storage)).collect();
+            for tile in case.call.tiles(&dtypes, &facts) {
+                let name = (case.call.name(), tile.to_string());
+                let (_, cases) = taken.entry(name).or_insert((tile, Vec::new()));
+                cases.push((case.clone(), *storage));
+            }
+        }
+    }
+    assert!(taken.len() > 20, "only {} tiles", taken.len());
+    let bound = |case: &Case| case.args.iter().filter(|a| !matches!(a, CaseArg::Absent)).count();
+    let mut failures = Vec::new();
+    for (i, (tile, cases)) in taken.into_values().enumerate() {
+        let position = move |_: &Call, tiles: &[Tile]| {
+            tiles.iter().position(|t| *t == tile).expect("a tile of this case")
+        };
+        let chosen = device.with_tuning(Tuning::Fixed(Arc::new(position)));
+        let most = cases.iter().max_by_key(|(case, _)| bound(case)).into_iter();
+        for (case, storage) in most.chain(cases.get(i % cases.len())) {
+            let wrong = differences(&chosen, case, *storage);
+            failures.extend(wrong.into_iter().map(|wrong| format!("{tile}: {wrong}")));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
 macro_rules! ops {
     ($($op:ident)+) => {
         mod on_cpu {
@@ -67,6 +109,7 @@ macro_rules! ops {
 }
 
 ops! {
-    activation add attention combine concat control conv2d embedding group_norm guidance linear
-    mixture model_input noise predict resample scale_shift solver_step time_embedding trace
+    activation add attention combine concat control conv2d embedding geglu group_norm guidance
+    linear mixture model_input multiply_add noise predict resample scale_shift solver_step
+    time_embedding trace
 }

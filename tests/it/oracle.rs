@@ -88,13 +88,15 @@ pub fn run(case: &Case, storage: DType) -> Vec<Vec<f64>> {
         Call::Combine(p) => solver::combine(p, &mut m),
         Call::Concat(p) => concat(p, &mut m),
         Call::Control(p) => control::control(p, &mut m),
-        Call::Conv2d(p) => conv2d(p, &mut m),
+        Call::Conv2d(p) => product::conv2d(p, &mut m),
         Call::Embedding(p) => embedding(p, &mut m),
+        Call::Geglu(p) => geglu(p, &mut m),
         Call::GroupNorm(p) => group_norm(p, &mut m),
         Call::Guidance(p) => solver::guidance(p, &mut m),
-        Call::Linear(p) => linear(p, &mut m),
+        Call::Linear(p) => product::linear(p, &mut m),
         Call::Mixture(p) => mixture(p, &mut m),
         Call::ModelInput(p) => model_input(p, &mut m),
+        Call::MultiplyAdd(p) => multiply_add(p, &mut m),
         Call::Noise(p) => solver::noise(p, &mut m),
         Call::Predict(p) => solver::predict(p, &mut m),
         Call::Resample(p) => resample(p, &mut m),
@@ -110,7 +112,7 @@ pub fn run(case: &Case, storage: DType) -> Vec<Vec<f64>> {
     m.numbers
 }
 
-fn act(act: u32, x: f64) -> f64 {
+pub(super) fn act(act: u32, x: f64) -> f64 {
     match act {
         0 => x,
         1 => x / (1.0 + (-x).exp()),
@@ -118,6 +120,14 @@ fn act(act: u32, x: f64) -> f64 {
         3 => x.max(0.0),
         4 => x * x.exp().ln_1p().tanh(),
         other => panic!("activation {other}"),
+    }
+}
+
+fn multiply_add(p: &ops::multiply_add::Params, m: &mut Memory) {
+    for i in 0..p.n as usize * ops::multiply_add::WIDTH {
+        let steps = 0..p.rounds as usize * ops::multiply_add::CHAIN;
+        let step = |v: f64, _| f64::from(p.a) * v + f64::from(p.b);
+        m.numbers[1][i] = steps.fold(m.numbers[0][i], step);
     }
 }
 
@@ -150,8 +160,9 @@ fn attention(p: &ops::attention::Params, m: &mut Memory) {
     for n in 0..p.n as usize {
         for h in 0..p.heads as usize {
             for t in 0..tq {
-                let q = (n * tq + t) * p.q_stride as usize + h * d;
-                let key = |s: usize| (n * tk + s) * p.k_stride as usize + h * d;
+                let q = p.q_first as usize + (n * tq + t) * p.q_stride as usize + h * d;
+                let key =
+                    |s: usize| p.k_first as usize + (n * tk + s) * p.k_stride as usize + h * d;
                 let score = |s: usize| -> f64 {
                     let dot = (0..d).map(|i| m.numbers[0][q + i] * m.numbers[1][key(s) + i]);
                     dot.sum::<f64>() * f64::from(p.scale)
@@ -161,8 +172,8 @@ fn attention(p: &ops::attention::Params, m: &mut Memory) {
                 let weights: Vec<f64> = scores.iter().map(|s| (s - max).exp()).collect();
                 let total: f64 = weights.iter().sum();
                 for i in 0..d {
-                    let value =
-                        |s: usize| m.numbers[2][(n * tk + s) * p.v_stride as usize + h * d + i];
+                    let row = |s: usize| (n * tk + s) * p.v_stride as usize + h * d;
+                    let value = |s: usize| m.numbers[2][p.v_first as usize + row(s) + i];
                     let sum: f64 = (0..tk).map(|s| weights[s] * value(s)).sum();
                     m.numbers[3][((n * tq + t) * p.heads as usize + h) * d + i] = sum / total;
                 }
@@ -181,40 +192,6 @@ fn concat(p: &ops::concat::Params, m: &mut Memory) {
     }
 }
 
-fn conv2d(p: &ops::conv2d::Params, m: &mut Memory) {
-    let (cin, cout, k) = (p.cin as usize, p.cout as usize, p.k as usize);
-    let padded = cout.next_multiple_of(4);
-    for n in 0..p.n as usize {
-        for oy in 0..p.ho as usize {
-            for ox in 0..p.wo as usize {
-                let pixel = (n * p.ho as usize + oy) * p.wo as usize + ox;
-                for o in 0..cout {
-                    let mut sum = 0.0;
-                    for (ky, kx) in (0..k).flat_map(|ky| (0..k).map(move |kx| (ky, kx))) {
-                        let y = (oy * p.stride as usize + ky) as isize - p.pad as isize;
-                        let x = (ox * p.stride as usize + kx) as isize - p.pad as isize;
-                        let inside = |v: isize, end: u32| v >= 0 && v < end as isize;
-                        if !inside(y, p.h) || !inside(x, p.w) {
-                            continue;
-                        }
-                        let at = (n * p.h as usize + y as usize) * p.w as usize + x as usize;
-                        for i in 0..cin {
-                            let w = m.numbers[1][((ky * k + kx) * cin + i) * padded + o];
-                            sum += m.numbers[0][at * cin + i] * w;
-                        }
-                    }
-                    sum += m.or_zero(2, o);
-                    if m.has(3) {
-                        sum += m.numbers[3][m.row(&p.map, 5, n) * cout + o];
-                    }
-                    sum += m.or_zero(4, pixel * cout + o);
-                    m.numbers[6][pixel * cout + o] = act(p.act, sum * f64::from(p.scale));
-                }
-            }
-        }
-    }
-}
-
 fn embedding(p: &ops::embedding::Params, m: &mut Memory) {
     let c = p.c as usize;
     for n in 0..p.n as usize {
@@ -222,6 +199,14 @@ fn embedding(p: &ops::embedding::Params, m: &mut Memory) {
         for k in 0..c {
             m.numbers[3][n * c + k] = m.numbers[0][label * c + k];
         }
+    }
+}
+
+fn geglu(p: &ops::geglu::Params, m: &mut Memory) {
+    let c = p.c as usize;
+    for (i, k) in (0..p.n as usize).flat_map(|i| (0..c).map(move |k| (i, k))) {
+        let row = &m.numbers[0][i * 2 * c..][..2 * c];
+        m.numbers[1][i * c + k] = row[k] * act(2, row[c + k]);
     }
 }
 
@@ -247,19 +232,6 @@ fn group_norm(p: &ops::group_norm::Params, m: &mut Memory) {
                 }
                 m.numbers[5][i] = act(p.act, h);
             }
-        }
-    }
-}
-
-fn linear(p: &ops::linear::Params, m: &mut Memory) {
-    let (k, n) = (p.k as usize, p.n as usize);
-    let padded = n.next_multiple_of(4);
-    for i in 0..p.m as usize {
-        let row = m.row(&p.map, 4, i);
-        for j in 0..n {
-            let dot = (0..k).map(|l| m.numbers[0][row * k + l] * m.numbers[1][l * padded + j]);
-            let sum = dot.sum::<f64>() + m.or_zero(2, j) + m.or_zero(3, i * n + j);
-            m.numbers[5][i * n + j] = act(p.act, sum * f64::from(p.scale));
         }
     }
 }
@@ -353,5 +325,7 @@ fn time_embedding(p: &ops::time_embedding::Params, m: &mut Memory) {
 
 #[path = "oracle_control.rs"]
 mod control;
+#[path = "oracle_product.rs"]
+mod product;
 #[path = "oracle_solver.rs"]
 mod solver;

@@ -1,12 +1,13 @@
 //! Every kernel variant that a case reaches is valid WGSL, and can be written for Vulkan, Metal and
 //! DirectX 12: no device needed.
 
+use super::tint::Tint;
 use naga::back;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use std::collections::HashSet;
 use unnoise::backend::source::{Variant, wgsl};
-use unnoise::backend::wgpu::reflect::Kernel;
-use unnoise::ops::{self, Arg, Call, all_cases};
+use unnoise::backend::wgpu::reflect::{Bound, Kernel};
+use unnoise::ops::{self, Arg, Call, Facts, all_cases};
 use unnoise::program::SlotId;
 use unnoise::tensor::DType;
 
@@ -16,9 +17,9 @@ fn variants() -> Vec<(Variant, Call)> {
     let mut variants = Vec::new();
     for case in all_cases() {
         for storage in [DType::F32, DType::F16] {
-            let dtypes = case.args.iter().map(|arg| arg.dtype(storage)).collect();
-            let variant = Variant::new(&case.call, dtypes);
-            if seen.insert(variant.clone()) {
+            let dtypes: Vec<_> = case.args.iter().map(|arg| arg.dtype(storage)).collect();
+            let all = devices().into_iter().flat_map(|d| Variant::all(&case.call, &dtypes, &d));
+            for variant in all.filter(|variant| seen.insert(variant.clone())) {
                 variants.push((variant, case.call));
             }
         }
@@ -26,8 +27,9 @@ fn variants() -> Vec<(Variant, Call)> {
     for program in super::device_adaptive::programs() {
         for launch in program.bodies.iter().flat_map(|body| &body.launches) {
             let dtype = |id: &Option<SlotId>| id.map(|id| program.slots[id.0].dtype);
-            let variant = Variant::new(&launch.call, launch.args.iter().map(dtype).collect());
-            if seen.insert(variant.clone()) {
+            let dtypes: Vec<_> = launch.args.iter().map(dtype).collect();
+            let all = Variant::all(&launch.call, &dtypes, &Facts::LEAST);
+            for variant in all.into_iter().filter(|variant| seen.insert(variant.clone())) {
                 variants.push((variant, launch.call));
             }
         }
@@ -35,8 +37,17 @@ fn variants() -> Vec<(Variant, Call)> {
     variants
 }
 
+/// Devices that differ in which tiles they can run.
+fn devices() -> [Facts; 3] {
+    let lanes = Facts { subgroup_min: 8, subgroup_max: 8, ..Facts::LEAST };
+    let software = Facts { software: true, ..lanes };
+    let wave = Facts { subgroup_min: 32, subgroup_max: 64, ..Facts::LEAST };
+    [Facts::LEAST, software, wave]
+}
+
 fn validate(module: &naga::Module) -> Result<ModuleInfo, String> {
-    let capabilities = Capabilities::IMMEDIATES | Capabilities::SHADER_FLOAT16;
+    let capabilities =
+        Capabilities::IMMEDIATES | Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP;
     Validator::new(ValidationFlags::all(), capabilities)
         .validate(module)
         .map_err(|e| format!("{:?}", e.into_inner()))
@@ -63,9 +74,23 @@ fn every_variant_is_valid_and_portable() {
     }
 }
 
+/// The second opinion, on the same variants.
+#[test]
+fn tint_takes_every_variant() {
+    let Some(tint) = Tint::find() else { return };
+    let complaints: Vec<String> = variants()
+        .iter()
+        .filter_map(|(variant, call)| {
+            let source = wgsl(variant, call.args()).unwrap();
+            tint.check(&source).err().map(|e| format!("{variant:?}: {e}"))
+        })
+        .collect();
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
 /// The limits that every adapter has.
 fn portable(variant: &Variant, kernel: &Kernel, _info: &ModuleInfo) {
-    let storage = kernel.bindings.iter().filter(|b| b.arg.is_some()).count();
+    let storage = kernel.bindings.iter().filter(|b| b.buffer != Bound::Params).count();
     assert!(storage <= ops::MAX_BOUND, "{variant:?} binds {storage} storage buffers");
     assert!(kernel.threads <= 256, "{variant:?} has {} threads", kernel.threads);
     let module = &kernel.module;

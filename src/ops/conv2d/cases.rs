@@ -1,37 +1,64 @@
 //! The cases of `conv2d`.
 
 use super::Params;
-use crate::ops::cases::{MapCase, row_maps};
+use crate::ops::cases::{MapCase, moments_of, row_maps};
+use crate::ops::moments;
 use crate::ops::random::Random;
 use crate::ops::{Act, Case, CaseArg, Op, RowMap};
+use bytemuck::Zeroable;
 
 /// What follows the sum.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Parts {
     bias: bool,
     /// Rows of the row table, its map's condition.
     row: Option<(usize, CaseArg)>,
     residual: bool,
     f32_output: bool,
+    /// Middle and spread of x and x2.
+    x: (f32, f32),
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Parts { bias: false, row: None, residual: false, f32_output: false, x: (0.0, 2.0) }
+    }
 }
 
 fn case(what: &str, p: Params, parts: Parts) -> Case {
-    let shape = format!("{}x{}x{} c{}->{}", p.n, p.h, p.w, p.cin, p.cout);
-    let name = format!("conv2d {k}x{k} s{} {shape} {what}", p.stride, k = p.k);
+    let size = format!("{}x{}x{} c{}->{}", p.n, p.h, p.w, p.cin(), p.cout);
+    let name = format!("conv2d {k}x{k} s{} {size} {what}", p.stride, k = p.k);
     let mut random = Random::new(&name);
-    let terms = (p.k * p.k * p.cin) as usize;
-    let x = random.data(p.elements(0), 2.0);
-    let weight = random.padded(terms, p.cout as usize, 1.0 / (terms as f32).sqrt());
-    let bias = random.f32(p.elements(2), 1.0);
-    let residual = random.data(p.elements(4), 1.0);
-    let keep = |part: bool, arg| if part { arg } else { CaseArg::Absent };
+    let bias = if parts.bias { 1 } else { 0 };
+    let p = Params { bias, ..p };
+    let (center, spread) = parts.x;
+    let mut map = |arg| -> Vec<f32> {
+        random.uniform(p.elements(arg), spread).iter().map(|v| v + center).collect()
+    };
+    let (x, x2) = (map(0), map(1));
+    let [a, b, _] = p.regions();
+    let moments = moments_of(&[(a, &x), (b, &x2)], p.elements(4));
+    let weight =
+        random.padded(p.depth() as usize, p.cout as usize, 1.0 / (p.depth() as f32).sqrt());
+    let mut vectors = random.uniform(p.elements(3), 1.0);
+    vectors.iter_mut().take(p.cin() as usize).for_each(|gamma| *gamma += 1.0);
+    let bound = |values: Vec<f32>| match values.is_empty() {
+        true => CaseArg::Absent,
+        false => CaseArg::Data(values),
+    };
+    let vectors = if vectors.is_empty() { CaseArg::Absent } else { CaseArg::F32(vectors) };
+    let skips = [7, 8].map(|arg| match arg == 7 && !parts.residual && p.sa == 0 {
+        true => CaseArg::Absent,
+        false => bound(random.uniform(p.elements(arg), 1.0)),
+    });
     let (rows, cond) = match parts.row {
-        Some((rows, cond)) => (random.f32(rows * p.cout as usize, 1.0), cond),
+        Some((rows, cond)) => (random.f32(rows * p.row_width(), 1.0), cond),
         None => (CaseArg::Absent, CaseArg::Absent),
     };
     let y = if parts.f32_output { CaseArg::OutputF32 } else { CaseArg::Output };
-    let (bias, residual) = (keep(parts.bias, bias), keep(parts.residual, residual));
-    Case::new(name, p, vec![x, weight, bias, rows, residual, cond, y])
+    let [skip, skip2] = skips;
+    let x = CaseArg::Data(x);
+    Case::new(name, p, vec![x, bound(x2), weight, vectors, moments, rows, cond, skip, skip2, y])
 }
 
 /// A convolution with `pad` before and `end` after each side.
@@ -44,7 +71,8 @@ fn params(
     let size = |s: u32| (s + pad + end - k) / stride + 1;
     let (ho, wo) = (size(h), size(w));
     let map = RowMap::IDENTITY;
-    Params { map, n, h, w, cin, ho, wo, cout, k, stride, pad, act: 0, scale: 1.0 }
+    let (ca, up, scale) = (cin, 1, 1.0);
+    Params { map, n, h, w, ca, ho, wo, cout, k, stride, pad, up, scale, ..Params::zeroed() }
 }
 
 pub(super) fn cases() -> Vec<Case> {
@@ -84,7 +112,7 @@ pub(super) fn cases() -> Vec<Case> {
     for bits in 0..8 {
         let rows = (bits & 2 != 0).then_some((2, CaseArg::Absent));
         let parts =
-            Parts { bias: bits & 1 != 0, row: rows, residual: bits & 4 != 0, f32_output: false };
+            Parts { bias: bits & 1 != 0, row: rows, residual: bits & 4 != 0, ..Parts::default() };
         let what = ["", "+bias", "+row", "+bias+row"][bits & 3];
         let what = format!("{what}{}", ["", "+residual"][bits >> 2]);
         let mut p = params((2, 5, 7), (6, 10), (3, 1), (1, 1));
@@ -103,5 +131,103 @@ pub(super) fn cases() -> Vec<Case> {
         let parts = Parts { row: Some((rows, cond)), ..bias.clone() };
         cases.push(case(&format!("row by {kind}"), p, parts).at(cursor));
     }
+    cases.extend(loading());
+    cases.extend(storing());
     cases
+}
+
+/// GroupNorm on load, and the moments it needs.
+fn normalised(p: Params, groups: u32) -> Params {
+    let tiles = moments::tiles(p.h as usize, p.w as usize) as u32;
+    let tiles_b = if p.cb > 0 { tiles } else { 0 };
+    let p = Params { groups, eps: 1e-5, from_a: 3, tiles_a: tiles, tiles_b, ..p };
+    Params { from_b: p.regions()[0].end() as u32 + 1, ..p }
+}
+
+/// The moments of y kept behind those of x and x2.
+fn kept(p: Params) -> Params {
+    let into = 1 + p.regions().iter().take(2).map(|r| r.end()).max().unwrap_or(0) as u32;
+    Params { into, tiles: moments::tiles(p.ho as usize, p.wo as usize) as u32, ..p }
+}
+
+/// The second source has `cb` of the channels.
+fn joined(p: Params, cb: u32) -> Params {
+    Params { ca: p.ca - cb, cb, ..p }
+}
+
+/// What happens to the input on the way in.
+fn loading() -> Vec<Case> {
+    let silu = Act::Silu as u32;
+    let bias = Parts { bias: true, ..Parts::default() };
+    let plain = |n, (h, w), cin, cout| params((n, h, w), (cin, cout), (3, 1), (1, 1));
+    let enlarged = |n, (h, w), cin, cout| {
+        let p = params((n, 2 * h, 2 * w), (cin, cout), (3, 1), (1, 1));
+        Params { h, w, up: 2, ..p }
+    };
+    let active = |p| Params { act_in: silu, ..p };
+    let mut cases = vec![
+        case("silu on load", active(plain(1, (5, 6), 8, 12)), bias.clone()),
+        case("joined", joined(plain(2, (5, 6), 12, 8), 4), bias.clone()),
+        case("joined, odd", joined(plain(1, (4, 5), 7, 5), 3), bias.clone()),
+        case("enlarged", enlarged(2, (4, 5), 8, 12), bias.clone()),
+        case("enlarged, odd", enlarged(1, (3, 3), 5, 3), bias.clone()),
+        case("enlarged, large", enlarged(1, (9, 10), 4, 8), bias.clone()),
+        case("norm", normalised(plain(1, (5, 7), 12, 8), 3), bias.clone()),
+        case("norm, one pixel", normalised(plain(2, (1, 1), 8, 8), 2), bias.clone()),
+        case("norm, silu", active(normalised(plain(3, (9, 7), 16, 20), 4)), bias.clone()),
+        case("norm, odd", active(normalised(plain(2, (5, 5), 9, 7), 3)), bias.clone()),
+        case("norm, 32 groups", active(normalised(plain(2, (6, 6), 64, 36), 32)), bias.clone()),
+        case("norm, tiles", active(normalised(plain(2, (17, 19), 8, 8), 2)), bias.clone()),
+        case(
+            "norm, a group of both",
+            active(normalised(joined(plain(2, (5, 6), 24, 8), 8), 3)),
+            bias.clone(),
+        ),
+        case(
+            "norm, joined, enlarged",
+            active(normalised(joined(enlarged(1, (4, 3), 16, 8), 4), 4)),
+            bias.clone(),
+        ),
+    ];
+    let halved = params((2, 9, 8), (8, 12), (3, 2), (1, 1));
+    cases.push(case("norm, halves", active(normalised(halved, 2)), bias.clone()));
+    let pixels = params((2, 5, 3), (8, 12), (1, 1), (0, 0));
+    cases.push(case("norm, pixels", active(normalised(pixels, 4)), bias.clone()));
+    // A mean of 100 rounded to f32 is off by up to 4e-6, which division by the deviation of 0.06
+    // makes 7e-5.
+    let far = Parts { x: (100.0, 0.1), ..bias.clone() };
+    let p = normalised(plain(1, (6, 6), 16, 12), 4);
+    cases.push(case("norm, large mean", p, far).tolerance(3e-4, 1e-5));
+    for MapCase { kind, map, cursor, cond, rows } in row_maps(&mut Random::new("scale"), 4) {
+        let p = active(normalised(plain(4, (3, 3), 8, 6), 2));
+        let p = Params { map, rows_norm: 1, ..p };
+        let parts = Parts { row: Some((rows, cond)), residual: true, ..bias.clone() };
+        cases.push(case(&format!("norm with row by {kind}"), p, parts).at(cursor));
+    }
+    cases
+}
+
+/// What happens to the sum on the way out, beyond what every convolution has.
+fn storing() -> Vec<Case> {
+    let bias = Parts { bias: true, ..Parts::default() };
+    let all = Parts { row: Some((2, CaseArg::Absent)), residual: true, ..bias.clone() };
+    let plain = |n, (h, w), cin, cout| params((n, h, w), (cin, cout), (3, 1), (1, 1));
+    let shortcut = |p, sa, sb| Params { sa, sb, ..p };
+    let both = |p| kept(normalised(p, 2));
+    let far = Parts { x: (300.0, 0.1), ..bias.clone() };
+    vec![
+        case("keeps moments", kept(plain(1, (5, 7), 6, 10)), bias.clone()),
+        case("keeps moments of one pixel", kept(plain(2, (1, 1), 4, 8)), bias.clone()),
+        case("keeps moments of tiles", kept(plain(2, (19, 17), 4, 12)), all.clone()),
+        case("keeps moments, large mean", kept(plain(1, (8, 8), 4, 8)), far).tolerance(1e-3, 3e-5),
+        case("shortcut", shortcut(plain(2, (5, 4), 8, 12), 8, 0), bias.clone()),
+        case("shortcut, odd", shortcut(plain(1, (5, 4), 6, 5), 3, 2), bias.clone()),
+        case("shortcut of both", shortcut(plain(2, (9, 8), 8, 68), 12, 4), bias.clone()),
+        case(
+            "norm, shortcut, keeps moments",
+            shortcut(both(plain(2, (8, 8), 16, 16)), 8, 20),
+            bias.clone(),
+        ),
+        case("norm, row, residual, keeps moments", both(plain(2, (4, 4), 8, 32)), all),
+    ]
 }

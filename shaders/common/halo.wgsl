@@ -1,0 +1,261 @@
+// The sums of conv2d: its loader, and the product. The pixels under the filter over a tile, its
+// halo, are staged in workgroup memory a few channels at a time, then the shortcut's pixels.
+const HALO_W: u32 = (TILE_W - 1u) * STRIDE + KERNEL;
+const HALO_H: u32 = (TILE_H - 1u) * STRIDE + KERNEL;
+const HALO: u32 = max(HALO_W * HALO_H, TILE_M);
+// Quads of channels that are staged at once, in at most 12 KiB. More of them are fewer barriers,
+// which cost a software driver most, and less occupancy.
+#ifdef METHOD_SUBGROUP
+const MOST_K: u32 = 8u;
+#else
+const MOST_K: u32 = 4u;
+#endif
+const QUADS_K: u32 = 1u << firstLeadingBit(clamp(768u / HALO, 1u, MOST_K));
+
+// [quad][pixel]: neighbouring lanes read neighbouring pixels.
+var<workgroup> halo: array<vec4<f32>, QUADS_K * HALO>;
+
+// Channels c .. c + 4 of a pixel of x and x2, zero past the last.
+fn input_quad(index: u32, c: u32) -> vec4<f32> {
+#ifdef VEC4
+#ifdef HAS_X2
+    if c >= p.ca {
+        return vec4<f32>(x2[(index * p.cb + c - p.ca) / 4u]);
+    }
+#endif
+    return vec4<f32>(x[(index * p.ca + c) / 4u]);
+#else
+    var v = vec4<f32>();
+    for (var i = 0u; i < 4u; i++) {
+        if c + i < p.ca {
+            v[i] = f32(x[index * p.ca + c + i]);
+        }
+#ifdef HAS_X2
+        if c + i >= p.ca && c + i < p.ca + p.cb {
+            v[i] = f32(x2[index * p.cb + c + i - p.ca]);
+        }
+#endif
+    }
+    return v;
+#endif
+}
+
+// What loading applies to four channels.
+struct Channels {
+    mean: vec4<f32>,
+    rstd: vec4<f32>,
+    gamma: vec4<f32>,
+    beta: vec4<f32>,
+    scale: vec4<f32>,
+    shift: vec4<f32>,
+}
+
+fn channels(at: Place, c: u32) -> Channels {
+    var affine: Channels;
+#ifdef GROUPS
+    let cin = p.ca + p.cb;
+#ifdef ROWS_NORM
+    let row = map_row(p.map, at.sample) * 2u * cin;
+#endif
+    for (var i = 0u; i < 4u; i++) {
+        let channel = min(c + i, cin - 1u);
+        let norm = group_norms[channel / (cin / GROUPS)];
+        affine.mean[i] = norm.x;
+        affine.rstd[i] = norm.y;
+        affine.gamma[i] = vectors[channel];
+        affine.beta[i] = vectors[cin + channel];
+#ifdef ROWS_NORM
+        affine.scale[i] = rows[row + channel];
+        affine.shift[i] = rows[row + cin + channel];
+#endif
+    }
+#endif
+    return affine;
+}
+
+// Channels c .. c + 4 of the input as the filter sees it at line y, column x.
+fn load_input(sample: u32, y: i32, x: i32, c: u32, affine: Channels) -> vec4<f32> {
+    if y < 0 || x < 0 || y >= i32(p.h * p.up) || x >= i32(p.w * p.up) {
+        return vec4<f32>();
+    }
+    var v = input_quad((sample * p.h + u32(y) / p.up) * p.w + u32(x) / p.up, c);
+#ifdef GROUPS
+    v = (v - affine.mean) * affine.rstd * affine.gamma + affine.beta;
+#ifdef ROWS_NORM
+    v = v * (1.0 + affine.scale) + affine.shift;
+#endif
+#endif
+#ifdef ACT_IN
+    v = activate(v, ACT_IN);
+#endif
+#ifndef VEC4
+    v = select(vec4<f32>(), v, vec4<u32>(c, c + 1u, c + 2u, c + 3u) < vec4<u32>(p.ca + p.cb));
+#endif
+    return v;
+}
+
+fn stage_input(at: Place, first: u32, thread: u32) {
+    let quad = thread % QUADS_K;
+    let c = first + 4u * quad;
+    if c >= p.ca + p.cb {
+        return;
+    }
+    let affine = channels(at, c);
+    let top = i32(at.y * STRIDE) - i32(p.pad);
+    let left = i32(at.x * STRIDE) - i32(p.pad);
+    for (var i = thread / QUADS_K; i < HALO_W * HALO_H; i += THREADS / QUADS_K) {
+        let y = top + i32(i / HALO_W);
+        let x = left + i32(i % HALO_W);
+        halo[quad * HALO + i] = load_input(at.sample, y, x, c, affine);
+    }
+}
+
+#ifdef SHORTCUT
+// Channels c .. c + 4 of a pixel of skip and skip2, zero past the last.
+fn skip_quad(index: u32, c: u32) -> vec4<f32> {
+#ifdef VEC4
+#ifdef HAS_SKIP2
+    if c >= p.sa {
+        return vec4<f32>(skip2[(index * p.sb + c - p.sa) / 4u]);
+    }
+#endif
+    return vec4<f32>(skip[(index * p.sa + c) / 4u]);
+#else
+    var v = vec4<f32>();
+    for (var i = 0u; i < 4u; i++) {
+        if c + i < p.sa {
+            v[i] = f32(skip[index * p.sa + c + i]);
+        }
+#ifdef HAS_SKIP2
+        if c + i >= p.sa && c + i < p.sa + p.sb {
+            v[i] = f32(skip2[index * p.sb + c + i - p.sa]);
+        }
+#endif
+    }
+    return v;
+#endif
+}
+
+// The tile's own pixels of the shortcut.
+fn stage_skip(at: Place, first: u32, thread: u32) {
+    let quad = thread % QUADS_K;
+    let c = first + 4u * quad;
+    for (var i = thread / QUADS_K; i < TILE_M && c < p.sa + p.sb; i += THREADS / QUADS_K) {
+        let out = pixel(at, i);
+        var v = vec4<f32>();
+        if out.inside {
+            v = skip_quad(out.index, c);
+        }
+        halo[quad * HALO + i] = v;
+    }
+}
+#endif
+
+// One stage of K: `quads` quads of channels under side x side taps. An octet's pixels lie `step`
+// behind those of the one before; the weight's rows start at `row`. The same for all threads.
+struct Stage {
+    quads: u32,
+    side: u32,
+    step: u32,
+    row: u32,
+    row_step: u32,
+}
+
+fn input_stage(first: u32) -> Stage {
+    let cin = p.ca + p.cb;
+    let quads = min(QUADS_K, (cin - first + 3u) / 4u);
+    return Stage(quads, p.k, 8u / TILE_W * STRIDE * HALO_W, first, cin);
+}
+
+fn skip_stage(first: u32) -> Stage {
+    let quads = min(QUADS_K, (p.sa + p.sb - first + 3u) / 4u);
+    return Stage(quads, 1u, 8u, p.k * p.k * (p.ca + p.cb) + first, 0u);
+}
+
+// Four rows of the weight; those past its end meet zeros.
+fn weight_block(row: u32, quad: u32) -> mat4x4<f32> {
+    let quads = (p.cout + 3u) / 4u;
+    let column = min(quad, quads - 1u);
+#ifdef VEC4
+    let at = row * quads + column;
+    return mat4x4<f32>(vec4<f32>(weight[at]), vec4<f32>(weight[at + quads]),
+        vec4<f32>(weight[at + 2u * quads]), vec4<f32>(weight[at + 3u * quads]));
+#else
+    let last = p.k * p.k * (p.ca + p.cb) + p.sa + p.sb - 1u;
+    return mat4x4<f32>(vec4<f32>(weight[row * quads + column]),
+        vec4<f32>(weight[min(row + 1u, last) * quads + column]),
+        vec4<f32>(weight[min(row + 2u, last) * quads + column]),
+        vec4<f32>(weight[min(row + 3u, last) * quads + column]));
+#endif
+}
+
+// sum + a b for four steps of k.
+fn row_product(sum: vec4<f32>, a: vec4<f32>, b: mat4x4<f32>) -> vec4<f32> {
+    return fma(vec4(a.w), b[3], fma(vec4(a.z), b[2], fma(vec4(a.y), b[1],
+        fma(vec4(a.x), b[0], sum))));
+}
+
+// Adds the products of one tap whose halo begins at `first`. The loop over octets is short and its
+// bound a constant: drivers unroll it, and `sums` stays in registers.
+fn multiply(stage: Stage, first: u32, row: u32, quad: u32) {
+    for (var q = 0u; q < stage.quads; q++) {
+        let b = weight_block(row + 4u * q, quad);
+        for (var i = 0u; i < OCTETS; i++) {
+            let a = halo[q * HALO + first + i * stage.step];
+#ifdef METHOD_SUBGROUP
+            sums[i][0] = row_product(sums[i][0], subgroupBroadcast(a, 0u), b);
+            sums[i][1] = row_product(sums[i][1], subgroupBroadcast(a, 1u), b);
+            sums[i][2] = row_product(sums[i][2], subgroupBroadcast(a, 2u), b);
+            sums[i][3] = row_product(sums[i][3], subgroupBroadcast(a, 3u), b);
+            sums[i][4] = row_product(sums[i][4], subgroupBroadcast(a, 4u), b);
+            sums[i][5] = row_product(sums[i][5], subgroupBroadcast(a, 5u), b);
+            sums[i][6] = row_product(sums[i][6], subgroupBroadcast(a, 6u), b);
+            sums[i][7] = row_product(sums[i][7], subgroupBroadcast(a, 7u), b);
+#else
+            sums[i][0] = row_product(sums[i][0], a, b);
+#endif
+        }
+    }
+}
+
+fn multiply_taps(stage: Stage, origin: u32, quad: u32) {
+    for (var y = 0u; y < stage.side; y++) {
+        for (var x = 0u; x < stage.side; x++) {
+            let row = stage.row + (y * stage.side + x) * stage.row_step;
+            multiply(stage, origin + y * HALO_W + x, row, quad);
+        }
+    }
+}
+
+// Sums the stages of the workgroup's split.
+fn convolve(at: Place, thread: u32, lane: u32) {
+#ifdef GROUPS
+    load_group_norms(Region(p.from_a, p.tiles_a, p.ca), Region(p.from_b, p.tiles_b, p.cb),
+        at.sample, p.eps, thread);
+#endif
+    let quad = at.quad + thread % QUADS_N;
+    let inputs = (p.ca + p.cb + 4u * QUADS_K - 1u) / (4u * QUADS_K);
+    let stages = inputs + (p.sa + p.sb + 4u * QUADS_K - 1u) / (4u * QUADS_K);
+    let share = (stages + SPLITS - 1u) / SPLITS;
+    for (var i = at.split * share; i < min(stages, (at.split + 1u) * share); i++) {
+        workgroupBarrier();
+#ifdef SHORTCUT
+        if i >= inputs {
+            stage_skip(at, (i - inputs) * 4u * QUADS_K, thread);
+        }
+#endif
+        if i < inputs {
+            stage_input(at, i * 4u * QUADS_K, thread);
+        }
+        workgroupBarrier();
+        var stage = input_stage(i * 4u * QUADS_K);
+        var origin = lane / TILE_W * STRIDE * HALO_W + lane % TILE_W * STRIDE;
+#ifdef SHORTCUT
+        if i >= inputs {
+            stage = skip_stage((i - inputs) * 4u * QUADS_K);
+            origin = lane;
+        }
+#endif
+        multiply_taps(stage, origin, quad);
+    }
+}

@@ -1,0 +1,107 @@
+//! The ways to cut a convolution, the default first.
+//!
+//! A tile is `rows` output pixels of one sample, 8 x 8, 4 x 8 or 4 x 4, and `columns` output
+//! channels. Smaller tiles share less of what they load, larger ones leave a small map to few
+//! workgroups; splits share out the sum over the input channels instead.
+
+use super::Params;
+use crate::ops::tile::Method;
+use crate::ops::{Facts, Tile};
+use crate::tensor::DType;
+
+/// Workgroups that fill a device: a few for each of its processors, or one for each core.
+fn workgroups_wanted(facts: &Facts) -> u32 {
+    if facts.software { 4 } else { 128 }
+}
+
+/// Height and width of a tile of `rows` pixels, as in the kernel.
+const fn sides(rows: u32) -> (u32, u32) {
+    if rows > 16 { (rows / 8, 8) } else { (rows / 4, 4) }
+}
+
+/// Tiles of one sample.
+fn pictures(p: &Params, rows: u32) -> u32 {
+    let (height, width) = sides(rows);
+    p.ho.div_ceil(height) * p.wo.div_ceil(width)
+}
+
+fn workgroups(p: &Params, tile: &Tile) -> u32 {
+    p.n * pictures(p, tile.rows) * p.cout.div_ceil(tile.columns)
+}
+
+/// The stages of the sum that splits share out hold 16 channels each, or twice that.
+fn most_splits(p: &Params) -> u32 {
+    (p.cin().div_ceil(32) + (p.sa + p.sb).div_ceil(32)).min(16)
+}
+
+/// The power of two of splits, if any helps, that brings a small map to the workgroups wanted.
+fn splits(p: &Params, tile: &Tile, facts: &Facts) -> Option<u32> {
+    let wanted = workgroups_wanted(facts) / workgroups(p, tile).max(1);
+    let splits = wanted.min(most_splits(p));
+    (splits > 1).then(|| 1 << splits.ilog2())
+}
+
+/// Pixels of a tile: the most that the map fills by at least half.
+fn rows(p: &Params, most: u32) -> u32 {
+    let filled = |rows: &u32| 2 * p.ho * p.wo >= pictures(p, *rows) * rows;
+    [64, 32, 16].into_iter().filter(|rows| *rows <= most).find(filled).unwrap_or(16)
+}
+
+/// A tile of pixels must have a place in the moments of y.
+fn has_place(p: &Params, tile: &Tile) -> bool {
+    p.tiles == 0 || pictures(p, tile.rows) <= p.tiles
+}
+
+/// [`Method::Subgroup`]: every thread has four channels, at least 8 threads make a subgroup.
+fn subgroup(p: &Params, facts: &Facts) -> Vec<Tile> {
+    // A workgroup must not be less than a subgroup.
+    let least = (4 * facts.subgroup_max).max(32);
+    let widest = p.cout.next_power_of_two().clamp(least, 256.max(least));
+    let tile = |rows, columns| Tile { method: Method::Subgroup, rows, columns, splits: 1 };
+    let rows = rows(p, 32);
+    let mut tiles = vec![tile(rows, widest.min(128.max(least)))];
+    if facts.software {
+        // One workgroup a core at a time: wide ones stage a halo least often.
+        tiles.insert(0, tile(rows, widest));
+    }
+    tiles.push(tile(rows, (widest / 4).max(least)));
+    tiles.push(tile(16, widest));
+    tiles
+}
+
+/// [`Method::Tiled`].
+fn tiled(p: &Params) -> Vec<Tile> {
+    let tile = |rows, columns| Tile { rows, columns, ..Tile::tiled(p.cout) };
+    let columns = Tile::tiled(p.cout).columns;
+    let narrow = (columns / 2).max(16);
+    let rows = rows(p, 64);
+    [(rows, columns), (rows, narrow), (64, columns), (32, columns), (16, columns)]
+        .map(|(rows, columns)| tile(rows, columns))
+        .to_vec()
+}
+
+/// Each candidate once, split where its map is small; those that run best unmeasured first.
+pub(super) fn tiles(p: &Params, dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
+    let (mut all, mut rest) = (subgroup(p, facts), tiled(p));
+    if !facts.software {
+        std::mem::swap(&mut all, &mut rest);
+    }
+    all.append(&mut rest);
+    let mut chosen: Vec<Tile> = Vec::new();
+    for tile in all {
+        let threads = tile.columns * if tile.method == Method::Subgroup { 1 } else { 8 } / 4;
+        if !facts.allow(&tile, dtypes) || !has_place(p, &tile) || threads > facts.threads {
+            continue;
+        }
+        let split = splits(p, &tile, facts).map(|splits| Tile { splits, ..tile });
+        // Without a measurement a device that is far from full is given the split one.
+        let choices = [split, Some(tile)].into_iter().flatten();
+        for tile in choices {
+            if !chosen.contains(&tile) {
+                chosen.push(tile);
+            }
+        }
+    }
+    chosen.truncate(Tile::MOST);
+    chosen
+}

@@ -1,0 +1,90 @@
+//! How `linear` may be cut.
+
+use super::{Norm, Params};
+use crate::ops::{Facts, Method, Tile};
+
+/// Workgroups that fill a GPU: below that the sum over k is split.
+const ENOUGH: u32 = 64;
+
+/// The candidates for a device, the default first.
+///
+/// A driver that runs on the processor pays for loads, which the subgroup's broadcasts save, and
+/// has few cores to fill; a GPU has registers for larger tiles, and splits k where there are few.
+pub(super) fn tiles(p: &Params, facts: &Facts) -> Vec<Tile> {
+    let rows = p.sample_rows();
+    let tile = |method, rows, columns, splits| Tile { method, rows, columns, splits };
+    let mut tiles = Vec::new();
+    if facts.subgroup_min >= Facts::LANES {
+        // The rows' statistics are shared by the threads of a workgroup.
+        let columns = if p.norm == Norm::Layer as u32 { [128, 32] } else { [32, 128] };
+        // A gate doubles the sums of a thread.
+        let most = if p.gate != 0 { 16 } else { 32 };
+        for columns in columns {
+            let fitting = [most, most / 2, 8].into_iter().filter(|t| *t == 8 || rows > t / 2);
+            tiles.extend(fitting.take(2).map(|t| tile(Method::Subgroup, t, columns, 1)));
+        }
+    }
+    let tiled = |rows, columns, splits| tile(Method::Tiled, rows, columns, splits);
+    let columns = Tile::tiled(p.n).columns;
+    let large = if rows > 64 && p.gate == 0 { &[64, 128, 32][..] } else { &[64, 32] };
+    let sizes = if rows > 16 { large } else { &[16, 32] };
+    let mut of_gpu: Vec<Tile> = sizes.iter().map(|rows| tiled(*rows, columns, 1)).collect();
+    let workgroups = p.m.div_ceil(sizes[0]) * p.n.div_ceil(columns);
+    if p.gate == 0 && p.k >= 128 && workgroups < ENOUGH {
+        let splits = ENOUGH.div_ceil(workgroups).min(p.k / 64).min(8);
+        let split = tiled(sizes[0], columns, splits);
+        // The second dispatch costs more than it saves where there is little to add up.
+        let at = if p.k >= 512 && !facts.software { 0 } else { of_gpu.len() };
+        of_gpu.insert(at, split);
+    }
+    let at = if facts.software { tiles.len() } else { 0 };
+    tiles.splice(at..at, of_gpu);
+    tiles.retain(|tile| keeps_moments(p, tile));
+    tiles.truncate(Tile::MOST);
+    tiles
+}
+
+/// Regions of moments have room for tiles of 32 rows, or one tile a sample.
+fn keeps_moments(p: &Params, tile: &Tile) -> bool {
+    p.tiles == 0 || tile.rows >= 32 || tile.rows >= p.hw
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::RowMap;
+    use bytemuck::Zeroable;
+
+    fn params(m: u32, k: u32, n: u32) -> Params {
+        Params { map: RowMap::IDENTITY, m, k, n, hw: m, ..Params::zeroed() }
+    }
+
+    fn gpu(lanes: u32) -> Facts {
+        Facts { subgroup_min: lanes, subgroup_max: lanes, ..Facts::LEAST }
+    }
+
+    #[test]
+    fn every_shape_has_a_few_candidates_that_the_device_allows() {
+        for facts in [Facts::LEAST, gpu(4), gpu(8), gpu(32), Facts { software: true, ..gpu(8) }] {
+            for (m, k, n) in [(1, 1, 1), (16, 256, 256), (64, 1280, 320), (4096, 320, 2560)] {
+                for (gate, tiles_y) in [(0, 0), (1, 0), (0, 1)] {
+                    let p = Params { gate, tiles: tiles_y, ..params(m, k, n) };
+                    let tiles = tiles(&p, &facts);
+                    assert!((1..=Tile::MOST).contains(&tiles.len()), "{p:?}: {tiles:?}");
+                    assert!(tiles.iter().all(|t| facts.allow(t, &[])), "{p:?}: {tiles:?}");
+                    assert!(tiles.iter().all(|t| keeps_moments(&p, t)), "{p:?}: {tiles:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn few_workgroups_split_k_on_a_gpu_and_gates_never_do() {
+        let p = params(64, 1280, 320);
+        assert!(tiles(&p, &gpu(32))[0].splits > 1);
+        assert_eq!(tiles(&p, &Facts { software: true, ..gpu(8) })[0].method, Method::Subgroup);
+        assert_eq!(tiles(&params(4096, 1280, 320), &gpu(32))[0].splits, 1);
+        let gated = Params { gate: 1, ..p };
+        assert!(tiles(&gated, &gpu(32)).iter().all(|tile| tile.splits == 1));
+    }
+}

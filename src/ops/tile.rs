@@ -1,0 +1,193 @@
+//! How the kernels of large products cut their work: which method, tiles of what size, and into
+//! how many parts the sum over k is split.
+//!
+//! An op names a few candidates that fit a device ([`super::Call::tiles`]); a backend measures
+//! them or takes the first. A split sum is two dispatches: one writes the sums of each part, the
+//! other adds them in order and finishes the outputs, so the result does not depend on timing.
+
+use crate::tensor::DType;
+use serde::{Deserialize, Serialize};
+
+/// How a product is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Operands are staged in workgroup memory, each thread keeps a tile of sums.
+    Tiled,
+    /// Each lane loads its part of an operand and the subgroup broadcasts it: no workgroup memory.
+    /// Needs subgroups of at least [`Facts::LANES`].
+    Subgroup,
+    /// Cooperative matrices: f16 operands, f32 sums.
+    Matrix,
+}
+
+impl Method {
+    /// The word for reports and for the file of choices.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Method::Tiled => "tiled",
+            Method::Subgroup => "subgroup",
+            Method::Matrix => "matrix",
+        }
+    }
+
+    const fn define(self) -> &'static str {
+        match self {
+            Method::Tiled => "METHOD_TILED",
+            Method::Subgroup => "METHOD_SUBGROUP",
+            Method::Matrix => "METHOD_MATRIX",
+        }
+    }
+}
+
+/// One way to run a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tile {
+    pub method: Method,
+    /// Output pixels, or rows of x, of one workgroup.
+    pub rows: u32,
+    /// Output channels of one workgroup.
+    pub columns: u32,
+    /// Parts of the sum over k, each of other workgroups; 1 is a single dispatch.
+    pub splits: u32,
+}
+
+impl Tile {
+    /// Every op's candidates are at most this many: each costs a compilation and a measurement.
+    pub const MOST: usize = 12;
+
+    /// What the kernel source is specialised by.
+    pub fn defines(&self) -> Vec<(&'static str, u32)> {
+        vec![
+            ("TILE_M", self.rows),
+            ("TILE_N", self.columns),
+            ("SPLITS", self.splits),
+            (self.method.define(), 1),
+        ]
+    }
+
+    /// The parts of a launch, in the order in which they run.
+    pub fn parts(tile: Option<Tile>) -> &'static [Part] {
+        match tile {
+            Some(tile) if tile.splits > 1 => &[Part::Partial, Part::Reduce],
+            _ => &[Part::Whole],
+        }
+    }
+
+    /// Tiles of a product with `n` columns: the widest that pads them by at most an eighth.
+    pub(super) fn tiled(n: u32) -> Tile {
+        let fits = |t: &u32| 8 * (n.next_multiple_of(*t) - n) <= n;
+        let columns = [64, 32].into_iter().find(fits).unwrap_or(16);
+        Tile { method: Method::Tiled, rows: 64, columns, splits: 1 }
+    }
+}
+
+/// `subgroup 32x64`, `tiled 64x64 / 4`: rows x columns / splits.
+impl std::fmt::Display for Tile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}x{}", self.method.name(), self.rows, self.columns)?;
+        if self.splits > 1 { write!(f, " / {}", self.splits) } else { Ok(()) }
+    }
+}
+
+/// Which dispatch of a launch a kernel is compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// The launch is one dispatch.
+    Whole,
+    /// Writes the f32 sums of each split to `partial` `[splits][rows][columns padded to 4]`.
+    Partial,
+    /// Adds the sums of the splits in order and finishes the outputs.
+    Reduce,
+}
+
+impl Part {
+    /// The flag of the kernel source, absent for a launch of one dispatch.
+    pub fn defines(self) -> Vec<(&'static str, u32)> {
+        match self {
+            Part::Whole => Vec::new(),
+            Part::Partial => vec![("PART_PARTIAL", 1)],
+            Part::Reduce => vec![("PART_REDUCE", 1)],
+        }
+    }
+}
+
+/// What a device says of itself that decides which tiles it can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Lanes of the smallest and of the largest subgroup; 0 without subgroup operations.
+    pub subgroup_min: u32,
+    pub subgroup_max: u32,
+    /// Side of the cooperative matrices with f16 operands and f32 sums: 8, 16, or 0 for none.
+    pub matrix: u32,
+    /// Workgroup memory, in bytes, and threads of a workgroup.
+    pub workgroup_bytes: u32,
+    pub threads: u32,
+    /// Whether it is a driver that runs on the processor.
+    pub software: bool,
+}
+
+impl Facts {
+    /// Lanes that [`Method::Subgroup`] needs.
+    pub const LANES: u32 = 8;
+
+    /// A device that has nothing but what every one has.
+    pub const LEAST: Facts = Facts {
+        subgroup_min: 0,
+        subgroup_max: 0,
+        matrix: 0,
+        workgroup_bytes: 32 << 10,
+        threads: 256,
+        software: false,
+    };
+
+    /// Whether `tile` can run here on buffers of `dtypes`.
+    pub fn allow(&self, tile: &Tile, dtypes: &[Option<DType>]) -> bool {
+        match tile.method {
+            Method::Tiled => true,
+            Method::Subgroup => self.subgroup_min >= Facts::LANES,
+            Method::Matrix => self.matrix > 0 && dtypes.contains(&Some(DType::F16)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_split_sum_is_two_dispatches() {
+        let tile = Tile::tiled(64);
+        assert_eq!(Tile::parts(None), [Part::Whole]);
+        assert_eq!(Tile::parts(Some(tile)), [Part::Whole]);
+        let split = Tile { splits: 4, ..tile };
+        assert_eq!(Tile::parts(Some(split)), [Part::Partial, Part::Reduce]);
+        assert_eq!(
+            (tile.to_string(), split.to_string()),
+            ("tiled 64x64".into(), "tiled 64x64 / 4".into())
+        );
+    }
+
+    #[test]
+    fn columns_pad_by_at_most_an_eighth_or_are_narrow() {
+        for (n, columns) in [(64, 64), (128, 64), (57, 64), (56, 16), (32, 32), (96, 32), (3, 16)] {
+            assert_eq!(Tile::tiled(n).columns, columns, "{n}");
+        }
+    }
+
+    #[test]
+    fn a_method_runs_only_where_the_device_has_it() {
+        let tile = |method| Tile { method, ..Tile::tiled(64) };
+        let (f32s, f16s) = ([Some(DType::F32)], [None, Some(DType::F16)]);
+        assert!(Facts::LEAST.allow(&tile(Method::Tiled), &f32s));
+        for (lanes, allowed) in [(0, false), (4, false), (8, true), (64, true)] {
+            let facts = Facts { subgroup_min: lanes, subgroup_max: lanes, ..Facts::LEAST };
+            assert_eq!(facts.allow(&tile(Method::Subgroup), &f32s), allowed, "{lanes}");
+        }
+        let facts = Facts { matrix: 16, ..Facts::LEAST };
+        assert!(facts.allow(&tile(Method::Matrix), &f16s));
+        assert!(!facts.allow(&tile(Method::Matrix), &f32s));
+        assert!(!Facts::LEAST.allow(&tile(Method::Matrix), &f16s));
+    }
+}

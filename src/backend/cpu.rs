@@ -1,6 +1,6 @@
 //! The program walked by the references of its ops, in f32, on every core.
 
-use super::{Backend, Observer, RunInputs, RunStats, Session, WeightSource};
+use super::{Backend, Observer, RunInputs, RunStats, Session, WeightSource, packed};
 use crate::error::{Error, Result};
 use crate::ops::{Access, Buffers, Cursor, MAX_ARGS};
 use crate::program::{Launch, Program, Slot, Source};
@@ -52,16 +52,8 @@ fn content(slot: &Slot, weights: &dyn WeightSource) -> Result<Vec<f32>> {
     match &slot.source {
         Source::Scratch | Source::State | Source::Input(_) => zeros(slot),
         Source::Table(words) => Ok(words.iter().map(|w| f32::from_bits(*w)).collect()),
-        Source::Weight { name, shape, pack } => {
-            let bytes = weights.packed(name, shape, *pack, slot.dtype)?;
-            if bytes.len() as u64 != slot.bytes() {
-                return Err(Error::invalid(
-                    format!("parameter '{name}' packed for the cpu"),
-                    format!("{} bytes", slot.bytes()),
-                    bytes.len().to_string(),
-                    "give the parameter in the shape that the model declares",
-                ));
-            }
+        Source::Weight { pieces, width } => {
+            let bytes = packed(weights, pieces, *width, slot.len, slot.dtype)?;
             Ok(bytemuck::pod_collect_to_vec(&bytes))
         }
     }
@@ -118,7 +110,7 @@ impl Session for CpuSession {
             (observer.rows_done)(i + 1);
         }
         out.copy_from_slice(&slots[program.output.0][..out.len()]);
-        Ok(RunStats { submits: 0, readbacks: 1, launches, host_ms: 0.0 })
+        Ok(RunStats { readbacks: 1, launches, ..RunStats::default() })
     }
 }
 

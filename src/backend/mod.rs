@@ -2,19 +2,26 @@
 
 pub mod cpu;
 pub mod null;
+mod pack;
+pub mod roofline;
 pub mod select;
 pub mod source;
+pub mod tune;
 pub mod wgpu;
 
-use crate::error::{Error, Result};
-use crate::program::{Input, Pack, Program, Source};
-use crate::tensor::DType;
-use std::sync::atomic::{AtomicBool, Ordering};
+pub use pack::packed;
 
-/// Gives packed parameters to a backend.
+use crate::error::{Error, Result};
+use crate::program::{Input, Program, Source};
+use crate::tensor::DType;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tune::{Tuned, Tuning};
+
+/// Gives parameters to a backend.
 pub trait WeightSource {
-    /// The bytes of parameter `name` (checkpoint shape `shape`) packed as `pack` in `dtype`.
-    fn packed(&self, name: &str, shape: &[usize], pack: Pack, dtype: DType) -> Result<Vec<u8>>;
+    /// The values of parameter `name`, of checkpoint shape `shape`, in the checkpoint's order.
+    fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>>;
 }
 
 /// What a run uploads: content of the slots of [`crate::program::Input`].
@@ -73,6 +80,8 @@ pub struct RunStats {
     pub readbacks: u64,
     /// Kernel launches.
     pub launches: u64,
+    /// Dispatches of a device: a launch whose sum is split is two. 0 where there is none.
+    pub dispatches: u64,
     /// Milliseconds in which the host recorded and submitted, waiting not included. A software
     /// driver may do the work itself inside the submission, which then counts too.
     pub host_ms: f64,
@@ -94,6 +103,15 @@ impl Observer<'_> {
         }
         Ok(())
     }
+}
+
+/// What a backend may remember, and how it chooses where it has a choice. By default it remembers
+/// nothing and measures nothing.
+#[derive(Clone, Default)]
+pub struct Settings {
+    pub tuning: Tuning,
+    /// Folder of measured tiles and of what the driver compiled.
+    pub cache: Option<PathBuf>,
 }
 
 /// A device that prepares programs.
@@ -120,4 +138,9 @@ pub trait Session {
         observer: &mut Observer,
         out: &mut [f32],
     ) -> Result<RunStats>;
+
+    /// How its launches are cut, on a backend that has a choice.
+    fn tuned(&self) -> Option<&Tuned> {
+        None
+    }
 }

@@ -122,6 +122,27 @@ impl GraphBuilder {
         Ok(self.push(name, Layer::GroupNorm { gamma, beta, groups, eps }, &[x], shape))
     }
 
+    pub fn layer_norm(&mut self, name: &str, x: NodeId, eps: f64) -> NodeId {
+        let (shape, c) = (self.shape(x), self.shape(x).channels());
+        let gamma = self.param(format!("{name}.weight"), &[c]);
+        let beta = self.param(format!("{name}.bias"), &[c]);
+        self.push(name, Layer::LayerNorm { gamma, beta, eps }, &[x], shape)
+    }
+
+    /// The first half of the channels times GELU of the second.
+    pub fn geglu(&mut self, name: &str, x: NodeId) -> Result<NodeId> {
+        let shape = match self.shape(x) {
+            Shape::Map { h, w, c } if c % 2 == 0 => Shape::Map { h, w, c: c / 2 },
+            Shape::Row { c } if c % 2 == 0 => Shape::Row { c: c / 2 },
+            other => {
+                let found = format!("{other:?}");
+                let action = "correct the width of the feed-forward layer in config.json";
+                return Err(Error::invalid(name, "an even number of channels", found, action));
+            }
+        };
+        Ok(self.push(name, Layer::Geglu, &[x], shape))
+    }
+
     pub fn activation(&mut self, name: &str, x: NodeId, act: Act) -> NodeId {
         let shape = self.shape(x);
         self.push(name, Layer::Activation(act), &[x], shape)

@@ -100,7 +100,15 @@ pub enum Layer {
         groups: usize,
         eps: f64,
     },
+    /// Over the channels of each pixel (Ba, Kiros & Hinton 2016, arXiv:1607.06450).
+    LayerNorm {
+        gamma: ParamId,
+        beta: ParamId,
+        eps: f64,
+    },
     Activation(Act),
+    /// `values * gelu(gates)` of channels `[values | gates]` (Shazeer 2020, arXiv:2002.05202).
+    Geglu,
     /// `(a + b) * scale`; a row b is added to every pixel of a map a.
     Add {
         scale: f32,

@@ -1,7 +1,6 @@
-//! Fusion: elementwise layers become the tail of the kernel that feeds them.
+//! Fusion at the end of kernels: elementwise layers become the tail of the kernel that feeds them.
 //!
 //! Each pattern is a small function from a consumer and its producer to the producer's new tail.
-//! The convolution's prologue (norm, upsample, concat) will be further patterns of this kind.
 
 use super::{Kernel, KernelId, Plan, Tail};
 use crate::graph::{Layer, Shape};
@@ -11,15 +10,11 @@ use crate::ops::Act;
 /// `operand`-th input; `None` where the pattern does not apply.
 type Pattern = fn(&Plan, &Kernel, usize, &Kernel) -> Option<Tail>;
 
-const PATTERNS: &[Pattern] = &[add_row, add_residual, scale_shift, activation];
+const PATTERNS: &[Pattern] = &[add_row, add_residual, scale_shift, activation, gate];
 
 /// Fuses until no pattern applies.
 pub(super) fn fuse(plan: &mut Plan) {
-    let mut readers = vec![0usize; plan.kernels.len()];
-    for id in plan.kernels.iter().flat_map(Kernel::reads) {
-        readers[id] += 1;
-    }
-    readers[plan.output] += 1;
+    let readers = plan.readers();
     let mut dead = vec![false; plan.kernels.len()];
     for consumer in 0..plan.kernels.len() {
         let Some((producer, tail)) = find(plan, consumer, &readers) else { continue };
@@ -30,7 +25,7 @@ pub(super) fn fuse(plan: &mut Plan) {
         plan.kernels[consumer] = fused;
         dead[producer] = true;
     }
-    remove(plan, &dead);
+    plan.remove(&dead);
 }
 
 fn find(plan: &Plan, consumer: KernelId, readers: &[usize]) -> Option<(KernelId, Tail)> {
@@ -97,21 +92,8 @@ fn activation(_: &Plan, consumer: &Kernel, _: usize, producer: &Kernel) -> Optio
     (takes && producer.tail.act == Act::None).then_some(Tail { act, ..producer.tail })
 }
 
-/// Drops dead kernels and renumbers.
-fn remove(plan: &mut Plan, dead: &[bool]) {
-    let mut new = vec![usize::MAX; dead.len()];
-    let mut next = 0;
-    for (id, dead) in dead.iter().enumerate() {
-        if !dead {
-            new[id] = next;
-            next += 1;
-        }
-    }
-    let mut id = 0;
-    plan.kernels.retain(|_| {
-        id += 1;
-        !dead[id - 1]
-    });
-    plan.kernels.iter_mut().for_each(|k| k.map_reads(|i| new[i]));
-    plan.output = new[plan.output];
+/// linear to `[values | gates]` + their product.
+fn gate(_: &Plan, consumer: &Kernel, _: usize, producer: &Kernel) -> Option<Tail> {
+    let linear = matches!(producer.layer, Layer::Linear { .. }) && producer.tail == Tail::NONE;
+    (consumer.layer == Layer::Geglu && linear).then_some(Tail { gate: true, ..Tail::NONE })
 }

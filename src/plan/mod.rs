@@ -1,17 +1,18 @@
 //! From a graph to the kernels that compute it: what leaves the loop, what fuses, where it lives.
 //!
-//! Three passes over one list of kernels, each exact and separately testable:
-//! `hoist` gives each kernel its [`Domain`], `fuse` folds elementwise tails into the kernels
-//! before them, [`place`] gives values that are never alive together the same slot. The plain
-//! list, neither hoisted nor fused, is the truth that the others are tested against.
+//! Passes over one list of kernels, each separately testable: `hoist` gives each kernel its
+//! [`Domain`], `fuse` folds what follows a kernel into it as its [`Tail`] and `load` what precedes
+//! it as its [`Head`], [`place`] gives values that are never alive together the same slot. The
+//! plain list, neither hoisted nor fused, is the truth that the others are tested against.
 
 mod fuse;
 mod hoist;
+mod load;
 mod memory;
 
 pub use memory::{Lifetime, Placement, place};
 
-use crate::graph::{Graph, Layer, NodeId, Shape};
+use crate::graph::{Graph, Layer, NodeId, ParamId, Shape};
 use crate::ops::Act;
 
 /// For how many things a value is computed, and so where: all but [`Domain::Sample`] leave the
@@ -31,6 +32,11 @@ pub enum Domain {
 }
 
 impl Domain {
+    /// Whether a value depends on the sample's condition, and so must be found by it.
+    fn has_condition(self) -> bool {
+        matches!(self, Domain::Condition | Domain::TimeCondition)
+    }
+
     /// Rows of a table of this domain.
     pub fn rows(self, sizes: Sizes) -> usize {
         match self {
@@ -69,31 +75,82 @@ pub struct Options {
 /// Index of a kernel in [`Plan::kernels`], and of the one value it computes.
 pub type KernelId = usize;
 
-/// Elementwise work done by a kernel as it writes:
-/// `act((value + row + residual) * scale)`, or for a norm `act(value (1 + s) + t)`.
+/// Work done by a kernel as it reads: `up(act(norm(inputs)))`, the inputs of a conv2d joined
+/// channel by channel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Head {
+    pub norm: Option<NormOnLoad>,
+    pub act: Act,
+    /// Each pixel is repeated `up x up` times.
+    pub up: usize,
+}
+
+/// The norm of a [`Head`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NormOnLoad {
+    pub gamma: ParamId,
+    pub beta: ParamId,
+    /// Groups of channels, by the moments of the inputs; `None`: over each row.
+    pub groups: Option<usize>,
+    pub eps: f64,
+    /// A row `[s | t]`.
+    pub scale_shift: Option<KernelId>,
+}
+
+impl Head {
+    pub const NONE: Head = Head { norm: None, act: Act::None, up: 1 };
+}
+
+/// Work done by a kernel as it writes:
+/// `act((value + shortcut + row + residual) * scale)`, or for a norm `act(value (1 + s) + t)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tail {
     /// A row added to every pixel (conv2d).
     pub row: Option<KernelId>,
     /// A value of the same shape (conv2d, linear).
     pub residual: Option<KernelId>,
+    /// A 1x1 convolution of other values (conv2d).
+    pub shortcut: Option<Shortcut>,
     pub scale: f32,
     /// A row `[s | t]` (group_norm).
     pub scale_shift: Option<KernelId>,
     pub act: Act,
+    /// `[values | gates]` become values times gelu(gates) (linear).
+    pub gate: bool,
+    /// The value's moments are kept for a norm on load.
+    pub moments: bool,
+}
+
+/// The 1x1 convolution of a [`Tail`], of one value or of two joined channel by channel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shortcut {
+    pub weight: ParamId,
+    pub bias: Option<ParamId>,
+    pub inputs: (KernelId, Option<KernelId>),
 }
 
 impl Tail {
-    pub const NONE: Tail =
-        Tail { row: None, residual: None, scale: 1.0, scale_shift: None, act: Act::None };
+    pub const NONE: Tail = Tail {
+        row: None,
+        residual: None,
+        shortcut: None,
+        scale: 1.0,
+        scale_shift: None,
+        act: Act::None,
+        gate: false,
+        moments: false,
+    };
 }
 
-/// One kernel: a layer with the tails it took in.
+/// One kernel: a layer with what it took in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kernel {
     pub name: String,
     pub layer: Layer,
+    /// Further projections of a linear layer's input, their columns after its own.
+    pub beside: Vec<(ParamId, Option<ParamId>)>,
     pub inputs: Vec<KernelId>,
+    pub head: Head,
     pub tail: Tail,
     pub shape: Shape,
     pub domain: Domain,
@@ -102,14 +159,29 @@ pub struct Kernel {
 impl Kernel {
     /// Every value it reads.
     pub fn reads(&self) -> impl Iterator<Item = KernelId> + '_ {
-        let tail = [self.tail.row, self.tail.residual, self.tail.scale_shift];
-        self.inputs.iter().copied().chain(tail.into_iter().flatten())
+        let Tail { row, residual, scale_shift, shortcut, .. } = self.tail;
+        let skips = shortcut.map(|s| s.inputs);
+        let norm = self.head.norm.and_then(|n| n.scale_shift);
+        let skip2 = skips.and_then(|s| s.1);
+        let beside = [row, residual, scale_shift, skips.map(|s| s.0), skip2, norm];
+        self.inputs.iter().copied().chain(beside.into_iter().flatten())
     }
 
     fn map_reads(&mut self, f: impl Fn(KernelId) -> KernelId) {
         self.inputs.iter_mut().for_each(|i| *i = f(*i));
-        let tail = [&mut self.tail.row, &mut self.tail.residual, &mut self.tail.scale_shift];
-        tail.into_iter().flatten().for_each(|i| *i = f(*i));
+        self.each_read(|id| *id = f(*id));
+    }
+
+    /// Calls `f` with every value it reads beside its inputs.
+    fn each_read(&mut self, mut f: impl FnMut(&mut KernelId)) {
+        let Tail { row, residual, scale_shift, shortcut, .. } = &mut self.tail;
+        [row, residual, scale_shift].into_iter().flatten().for_each(&mut f);
+        if let Some(Shortcut { inputs: (first, second), .. }) = shortcut {
+            f(first);
+            second.iter_mut().for_each(&mut f);
+        }
+        let norm = self.head.norm.as_mut();
+        norm.into_iter().flat_map(|n| &mut n.scale_shift).for_each(f);
     }
 
     /// Whether it runs before the loop.
@@ -135,8 +207,42 @@ impl Plan {
         }
         if options.fuse {
             fuse::fuse(&mut plan);
+            load::fuse(&mut plan);
         }
         plan
+    }
+
+    /// How many read each value.
+    fn readers(&self) -> Vec<usize> {
+        let mut readers = vec![0; self.kernels.len()];
+        self.kernels.iter().flat_map(Kernel::reads).for_each(|id| readers[id] += 1);
+        readers[self.output] += 1;
+        readers
+    }
+
+    /// Drops kernels that nobody reads.
+    fn sweep(&mut self) {
+        let mut readers = self.readers();
+        for id in (0..self.kernels.len()).rev() {
+            if readers[id] == 0 {
+                self.kernels[id].reads().for_each(|read| readers[read] -= 1);
+            }
+        }
+        self.remove(&readers.iter().map(|r| *r == 0).collect::<Vec<_>>());
+    }
+
+    /// Drops the `dead` kernels and renumbers.
+    fn remove(&mut self, dead: &[bool]) {
+        let mut next = 0;
+        let number = |dead: &bool| {
+            next += usize::from(!dead);
+            next.wrapping_sub(1)
+        };
+        let new: Vec<usize> = dead.iter().map(number).collect();
+        let mut kept = dead.iter().map(|dead| !dead);
+        self.kernels.retain(|_| kept.next().unwrap_or(true));
+        self.kernels.iter_mut().for_each(|k| k.map_reads(|i| new[i]));
+        self.output = new[self.output];
     }
 
     /// One kernel a node, all in the loop.
@@ -145,7 +251,9 @@ impl Plan {
             name: node.name.clone(),
             layer: node.layer.clone(),
             inputs: node.inputs.iter().map(|NodeId(i)| *i).collect(),
+            head: Head::NONE,
             tail: Tail::NONE,
+            beside: Vec::new(),
             shape: node.shape,
             domain: Domain::Sample,
         });

@@ -6,7 +6,8 @@ use super::solver::Solver;
 use super::{Body, Input, Memory, Program, RowRef, SlotId, Source, table};
 use crate::graph::{Graph, Shape};
 use crate::ops::Span;
-use crate::plan::{self, Domain, KernelId, Lifetime, Plan, Sizes};
+use crate::ops::moments::{self, Region};
+use crate::plan::{self, Domain, Kernel, KernelId, Lifetime, Plan, Sizes};
 use crate::solver::Trajectory;
 use crate::tensor::DType;
 
@@ -99,7 +100,10 @@ impl<'a> Builder<'a> {
             self.plan.sizes.samples,
             Source::Input(Input::Condition),
         );
+        let (moments, regions) = self.place_moments();
         let lowering = Lowering {
+            moments,
+            regions: &regions,
             graph: self.graph,
             plan: self.plan,
             values: &values,
@@ -160,6 +164,26 @@ impl<'a> Builder<'a> {
             memory,
             slots: self.slots.finish(),
         }
+    }
+
+    /// One buffer for the moments of all values that keep them.
+    fn place_moments(&mut self) -> (Option<SlotId>, Vec<Option<Region>>) {
+        let mut end = 0;
+        let place = |kernel: &Kernel| {
+            let Shape::Map { h, w, c } = kernel.shape else { return None };
+            let region = Region {
+                at: end as u32,
+                n: self.plan.sizes.samples as u32,
+                tiles: moments::tiles(h, w) as u32,
+                c: c as u32,
+            };
+            let kept = kernel.tail.moments.then_some(region);
+            end = kept.map_or(end, |region| region.end());
+            kept
+        };
+        let regions = self.plan.kernels.iter().map(place).collect();
+        let slot = (end > 0).then(|| self.slots.add("moments", DType::F32, 2 * end, Source::State));
+        (slot, regions)
     }
 
     /// The element type of a value: rows and the network's output are f32.

@@ -8,7 +8,11 @@ impl fmt::Display for Slot {
         let source = match &self.source {
             Source::Scratch => "scratch".into(),
             Source::State => "state".into(),
-            Source::Weight { shape, pack, .. } => format!("weight {shape:?} {pack:?}"),
+            Source::Weight { pieces, .. } => {
+                let pieces =
+                    pieces.iter().map(|p| format!("{:?} {:?} at {}", p.shape, p.pack, p.at));
+                format!("weight {}", pieces.collect::<Vec<_>>().join(", "))
+            }
             Source::Table(_) => "table".into(),
             Source::Input(input) => format!("input {input:?}"),
         };

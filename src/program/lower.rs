@@ -3,9 +3,10 @@
 use super::slots::Slots;
 use super::{Launch, Pack, SlotId};
 use crate::graph::{Graph, Layer, ParamId, Shape};
+use crate::ops::moments::Region;
 use crate::ops::{
-    Act, Call, RowMap, activation, add, attention, concat, conv2d, embedding, group_norm, linear,
-    mixture, model_input, resample, scale_shift, time_embedding,
+    Act, Call, RowMap, activation, add, concat, embedding, geglu, group_norm, mixture, model_input,
+    resample, scale_shift, time_embedding,
 };
 use crate::plan::{Domain, Kernel, KernelId, Plan};
 use crate::tensor::DType;
@@ -24,6 +25,9 @@ pub(super) struct Lowering<'a> {
     pub sample_times: Option<SlotId>,
     pub condition: SlotId,
     pub batch: usize,
+    /// The buffer of moments, and where each kernel's are if it keeps them.
+    pub moments: Option<SlotId>,
+    pub regions: &'a [Option<Region>],
     pub times: &'a [f64],
     pub labels: &'a [u32],
 }
@@ -31,7 +35,7 @@ pub(super) struct Lowering<'a> {
 /// Lowers kernel `id`.
 pub(super) fn lower(l: &Lowering, slots: &mut Slots, id: KernelId) -> Launch {
     let kernel = &l.plan.kernels[id];
-    let at = At { l, kernel, y: Some(l.values[id]), inputs: &kernel.inputs };
+    let at = At { l, id, kernel, y: Some(l.values[id]), inputs: &kernel.inputs };
     let (call, args) = match &kernel.layer {
         Layer::State { scale, offset } => at.state(*scale, *offset),
         Layer::TimeEmbedding { dim, flip, shift, max_period } => {
@@ -45,10 +49,12 @@ pub(super) fn lower(l: &Lowering, slots: &mut Slots, id: KernelId) -> Launch {
             at.sinusoid(slots, labels, at.map(Domain::Condition), sinusoid)
         }
         Layer::ClassEmbedding { table } => at.class_embedding(slots, *table),
-        Layer::Linear { weight, bias } => at.linear(slots, *weight, *bias),
+        Layer::Linear { weight, bias } => at.linear(slots, (*weight, *bias)),
         Layer::Conv2d { weight, bias, k, stride, pad, .. } => {
-            at.conv2d(slots, (*weight, *bias), *k, *stride, *pad)
+            at.conv2d(slots, (*weight, *bias), (*k, *stride, *pad))
         }
+        Layer::LayerNorm { gamma, beta, eps } => at.layer_norm(slots, *gamma, *beta, *eps),
+        Layer::Geglu => at.geglu(),
         Layer::GroupNorm { gamma, beta, groups, eps } => {
             at.group_norm(slots, *gamma, *beta, *groups, *eps)
         }
@@ -64,36 +70,37 @@ pub(super) fn lower(l: &Lowering, slots: &mut Slots, id: KernelId) -> Launch {
     Launch { call, args, layer: kernel.name.clone() }
 }
 
-type Lowered = (Call, Vec<Option<SlotId>>);
+pub(super) type Lowered = (Call, Vec<Option<SlotId>>);
 
 /// One kernel being lowered.
-struct At<'a> {
-    l: &'a Lowering<'a>,
-    kernel: &'a Kernel,
-    y: Option<SlotId>,
-    inputs: &'a [KernelId],
+pub(super) struct At<'a> {
+    pub l: &'a Lowering<'a>,
+    pub id: KernelId,
+    pub kernel: &'a Kernel,
+    pub y: Option<SlotId>,
+    pub inputs: &'a [KernelId],
 }
 
 impl At<'_> {
-    fn slot(&self, id: KernelId) -> Option<SlotId> {
+    pub fn slot(&self, id: KernelId) -> Option<SlotId> {
         Some(self.l.values[id])
     }
-    fn shape(&self, id: KernelId) -> Shape {
+    pub fn shape(&self, id: KernelId) -> Shape {
         self.l.plan.kernels[id].shape
     }
     /// Vectors that the kernel computes for each pixel: samples, or rows of its table.
-    fn n(&self) -> u32 {
+    pub fn n(&self) -> u32 {
         self.kernel.domain.rows(self.l.plan.sizes) as u32
     }
-    fn hw(&self) -> u32 {
+    pub fn hw(&self) -> u32 {
         self.kernel.shape.pixels() as u32
     }
-    fn c(&self) -> u32 {
+    pub fn c(&self) -> u32 {
         self.kernel.shape.channels() as u32
     }
 
     /// How this kernel's rows find their row in a table of domain `table`.
-    fn map(&self, table: Domain) -> RowMap {
+    pub fn map(&self, table: Domain) -> RowMap {
         let conditions = self.l.plan.sizes.conditions as u32;
         let times = self.l.plan.sizes.times as u32;
         let direct = |div, modulo| RowMap { time: 0, cond: 0, div, modulo };
@@ -109,17 +116,13 @@ impl At<'_> {
             (a, b) => unreachable!("a value over {a:?} cannot depend on one over {b:?}"),
         }
     }
-    fn map_of(&self, id: Option<KernelId>) -> RowMap {
+    pub fn map_of(&self, id: Option<KernelId>) -> RowMap {
         id.map_or(RowMap::IDENTITY, |id| self.map(self.l.plan.kernels[id].domain))
     }
     /// The condition buffer, for a map that reads it.
-    fn condition(&self, maps: &[RowMap]) -> Option<SlotId> {
+    pub fn condition(&self, maps: &[RowMap]) -> Option<SlotId> {
         maps.iter().any(RowMap::needs_condition).then_some(self.l.condition)
     }
-    fn bias(&self, slots: &mut Slots, bias: Option<ParamId>) -> Option<SlotId> {
-        bias.map(|b| slots.weight(self.l.graph.param(b), Pack::Flat, DType::F32))
-    }
-
     /// The times as the network is told them, and how the kernel's rows find theirs: a time of the
     /// trajectory, or in adaptive steps each sample's own.
     fn times(&self, slots: &mut Slots) -> (SlotId, RowMap) {
@@ -162,67 +165,6 @@ impl At<'_> {
         (params.into(), vec![Some(table), Some(labels), self.condition(&[map]), self.y])
     }
 
-    fn linear(&self, slots: &mut Slots, weight: ParamId, bias: Option<ParamId>) -> Lowered {
-        let x = self.inputs[0];
-        let map = match self.kernel.shape {
-            Shape::Map { .. } => RowMap::IDENTITY,
-            Shape::Row { .. } => self.map_of(Some(x)),
-        };
-        // Rows stay f32, weights too: their tables are small and every later row reads them.
-        let dtype = match self.kernel.shape {
-            Shape::Map { .. } => self.l.storage,
-            Shape::Row { .. } => DType::F32,
-        };
-        let params = linear::Params {
-            map,
-            m: self.n() * self.hw(),
-            k: self.shape(x).channels() as u32,
-            n: self.c(),
-            act: self.kernel.tail.act as u32,
-            scale: self.kernel.tail.scale,
-        };
-        let weight = slots.weight(self.l.graph.param(weight), Pack::Linear, dtype);
-        let bias = self.bias(slots, bias);
-        let residual = self.kernel.tail.residual.and_then(|r| self.slot(r));
-        let cond = self.condition(&[map]);
-        (params.into(), vec![self.slot(x), Some(weight), bias, residual, cond, self.y])
-    }
-
-    fn conv2d(
-        &self,
-        slots: &mut Slots,
-        (weight, bias): (ParamId, Option<ParamId>),
-        k: usize,
-        stride: usize,
-        pad: usize,
-    ) -> Lowered {
-        let (x, tail) = (self.inputs[0], self.kernel.tail);
-        let map = self.map_of(tail.row);
-        let (h, w, cin) = map_size(self.shape(x));
-        let (ho, wo, cout) = map_size(self.kernel.shape);
-        let params = conv2d::Params {
-            map,
-            n: self.n(),
-            h,
-            w,
-            cin,
-            ho,
-            wo,
-            cout,
-            k: k as u32,
-            stride: stride as u32,
-            pad: pad as u32,
-            act: tail.act as u32,
-            scale: tail.scale,
-        };
-        let weight = slots.weight(self.l.graph.param(weight), Pack::Conv, self.l.storage);
-        let bias = self.bias(slots, bias);
-        let rows = tail.row.and_then(|r| self.slot(r));
-        let residual = tail.residual.and_then(|r| self.slot(r));
-        let cond = self.condition(&[map]);
-        (params.into(), vec![self.slot(x), Some(weight), bias, rows, residual, cond, self.y])
-    }
-
     fn group_norm(
         &self,
         slots: &mut Slots,
@@ -246,6 +188,27 @@ impl At<'_> {
         let rows = self.kernel.tail.scale_shift.and_then(|r| self.slot(r));
         let x = self.slot(self.inputs[0]);
         (params.into(), vec![x, gamma, beta, rows, self.condition(&[map]), self.y])
+    }
+
+    /// A group_norm of one group, each row being a sample of one pixel.
+    fn layer_norm(&self, slots: &mut Slots, gamma: ParamId, beta: ParamId, eps: f64) -> Lowered {
+        let params = group_norm::Params {
+            map: RowMap::IDENTITY,
+            n: self.n() * self.hw(),
+            hw: 1,
+            c: self.c(),
+            groups: 1,
+            eps: eps as f32,
+            act: self.kernel.tail.act as u32,
+        };
+        let [gamma, beta] = [gamma, beta]
+            .map(|p| Some(slots.weight(self.l.graph.param(p), Pack::Flat, DType::F32)));
+        (params.into(), vec![self.slot(self.inputs[0]), gamma, beta, None, None, self.y])
+    }
+
+    fn geglu(&self) -> Lowered {
+        let params = geglu::Params { n: self.n() * self.hw(), c: self.c() };
+        (params.into(), vec![self.slot(self.inputs[0]), self.y])
     }
 
     fn activation(&self, act: Act) -> Lowered {
@@ -292,26 +255,9 @@ impl At<'_> {
         let x = self.slot(self.inputs[0]);
         (params.into(), vec![x, Some(times), Some(components), self.condition(&[map]), self.y])
     }
-
-    fn attention(&self, heads: usize, scale: f32) -> Lowered {
-        let c = self.c();
-        let params = attention::Params {
-            n: self.n(),
-            tq: self.hw(),
-            tk: self.shape(self.inputs[1]).pixels() as u32,
-            heads: heads as u32,
-            d: c / heads as u32,
-            q_stride: c,
-            k_stride: c,
-            v_stride: c,
-            scale,
-        };
-        let [q, k, v] = [0, 1, 2].map(|i| self.slot(self.inputs[i]));
-        (params.into(), vec![q, k, v, self.y])
-    }
 }
 
-fn map_size(shape: Shape) -> (u32, u32, u32) {
+pub(super) fn map_size(shape: Shape) -> (u32, u32, u32) {
     match shape {
         Shape::Map { h, w, c } => (h as u32, w as u32, c as u32),
         Shape::Row { c } => (1, 1, c as u32),

@@ -8,6 +8,7 @@ mod adaptive;
 mod build;
 mod display;
 mod lower;
+mod products;
 mod slots;
 mod solver;
 mod table;
@@ -29,10 +30,21 @@ pub struct SlotId(pub usize);
 pub enum Pack {
     /// As it is.
     Flat,
-    /// `[out, in]` to `[in][out_padded]`; out is padded with zeros to a multiple of 4.
+    /// `[out, in]` to `[in][out]`, a row of the matrix for each input.
     Linear,
-    /// `[out, in, k, k]` to `[k][k][in][out_padded]`, padded likewise.
+    /// `[out, in, k, k]` to `[k][k][in][out]`, likewise.
     Conv,
+}
+
+/// A parameter in the matrix of a slot, added to what is there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Piece {
+    /// Name and shape of [`crate::graph::Param`].
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub pack: Pack,
+    /// The element of the matrix that its first one goes to.
+    pub at: usize,
 }
 
 /// What a run hands to a program.
@@ -53,8 +65,9 @@ pub enum Source {
     Scratch,
     /// Zero at the start of each run, kept between rows.
     State,
-    /// A parameter of the model, by the name and shape of [`crate::graph::Param`].
-    Weight { name: String, shape: Vec<usize>, pack: Pack },
+    /// Parameters of the model in a matrix with rows of `width` elements; what no piece covers is
+    /// zero.
+    Weight { pieces: Vec<Piece>, width: usize },
     /// Fixed data of the program, as 32-bit words.
     Table(Arc<[u32]>),
     /// Uploaded for each run.

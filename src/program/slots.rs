@@ -1,6 +1,6 @@
 //! The list of slots as it grows.
 
-use super::{Pack, Slot, SlotId, Source};
+use super::{Pack, Piece, Slot, SlotId, Source};
 use crate::graph::Param;
 use crate::tensor::DType;
 use std::ops::Index;
@@ -28,20 +28,28 @@ impl Slots {
             .unwrap_or_else(|| self.add(name, dtype, len, source))
     }
 
-    /// A parameter as its kernel wants it.
+    /// A parameter as its kernel wants it, rows padded with zeros to a multiple of 4.
     pub fn weight(&mut self, param: &Param, pack: Pack, dtype: DType) -> SlotId {
-        let (out, inner) = match param.shape.split_first() {
-            Some((out, inner)) => (*out, inner.iter().product::<usize>()),
-            None => (1, 1),
+        let elements = param.shape.iter().product::<usize>();
+        let out = param.shape.first().copied().unwrap_or(1);
+        let (width, rows) = match pack {
+            Pack::Flat => (1, elements),
+            Pack::Linear | Pack::Conv => (out.next_multiple_of(4), elements / out.max(1)),
         };
-        let len = match pack {
-            Pack::Flat => out * inner,
-            Pack::Linear | Pack::Conv => out.next_multiple_of(4) * inner,
-        };
-        let name = param.name.clone();
-        let source = Source::Weight { name, shape: param.shape.clone(), pack };
-        self.find(|s| s.dtype == dtype && s.source == source)
-            .unwrap_or_else(|| self.add(&param.name, dtype, len, source))
+        self.matrix(vec![piece(param, pack, 0)], (rows, width), dtype)
+    }
+
+    /// Several parameters in one matrix; equal matrices are kept once.
+    pub fn matrix(
+        &mut self,
+        pieces: Vec<Piece>,
+        (rows, width): (usize, usize),
+        dtype: DType,
+    ) -> SlotId {
+        let name = pieces.first().map_or("weights", |p| &p.name).to_string();
+        let (source, len) = (Source::Weight { pieces, width }, rows * width);
+        self.find(|s| s.dtype == dtype && s.len == len && s.source == source)
+            .unwrap_or_else(|| self.add(&name, dtype, len, source))
     }
 
     fn find(&self, f: impl Fn(&Slot) -> bool) -> Option<SlotId> {
@@ -58,4 +66,9 @@ impl Index<SlotId> for Slots {
     fn index(&self, id: SlotId) -> &Slot {
         &self.0[id.0]
     }
+}
+
+/// `param` from element `at` of a matrix on.
+pub(super) fn piece(param: &Param, pack: Pack, at: usize) -> Piece {
+    Piece { name: param.name.clone(), shape: param.shape.clone(), pack, at }
 }

@@ -1,20 +1,15 @@
-//! Weights: safetensors files, mapped and checked against a graph, packed for the kernels.
+//! Weights: safetensors files, mapped and checked against a graph.
 //!
-//! Nothing is converted when a file is opened: a parameter is read, converted and packed when a
-//! backend asks for it ([`crate::backend::WeightSource`]).
+//! Nothing is converted when a file is opened: a parameter is read and converted when a backend
+//! asks for it ([`crate::backend::WeightSource`]).
 
 mod check;
 mod file;
 mod header;
 mod names;
-mod pack;
-
-pub use pack::packed;
 
 use crate::backend::WeightSource;
 use crate::error::{Error, Result};
-use crate::program::Pack;
-use crate::tensor::DType;
 use file::{File, Tensor};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -89,20 +84,15 @@ impl Weights {
         })
     }
 
-    /// The values of parameter `name` in f32, in the checkpoint's order.
-    pub fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let Some((key, tensor)) = self.find(name) else { return Err(self.missing(&[name])) };
-        self.fits(key, tensor, shape)?;
-        Ok(file::to_f32(tensor.dtype, self.bytes(tensor)).collect())
-    }
-
     fn bytes(&self, tensor: &Tensor) -> &[u8] {
         self.files[tensor.file].data(tensor)
     }
 }
 
 impl WeightSource for Weights {
-    fn packed(&self, name: &str, shape: &[usize], pack: Pack, dtype: DType) -> Result<Vec<u8>> {
-        pack::packed(name, &self.values(name, shape)?, shape, pack, dtype)
+    fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let Some((key, tensor)) = self.find(name) else { return Err(self.missing(&[name])) };
+        self.fits(key, tensor, shape)?;
+        Ok(file::to_f32(tensor.dtype, self.bytes(tensor)).collect())
     }
 }

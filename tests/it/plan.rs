@@ -136,5 +136,6 @@ fn of_two_branches_the_later_takes_the_earlier() {
     let fused = plan(&b.finish(y), true, true);
     let kernel = &fused.kernels[fused.output];
     assert_eq!(kernel.name, "conv");
-    assert_eq!(kernel.tail.residual, Some(find(&fused, "shortcut")));
+    let shortcut = kernel.tail.shortcut.expect("the 1x1 convolution");
+    assert_eq!(shortcut.inputs, (find(&fused, "input"), None));
 }

@@ -107,14 +107,15 @@ fn a_sample_depends_on_its_index_alone() {
         let whole = samples(&request(), backend);
         for batch in [1, 2, 3] {
             let parts = samples(&Request { batch: Some(batch), ..request() }, backend);
+            // A device may cut the sums of another batch otherwise: the same up to rounding.
             let error = relative_l2(&parts, &whole);
-            assert!(error < 1e-6, "{} batch {batch}: {error:e}", backend.name());
+            assert!(error < 1e-5, "{} batch {batch}: {error:e}", backend.name());
         }
         let shards = (1..=3).flat_map(|index| {
             samples(&Request { shard: Shard { index, of: 3 }, ..request() }, backend)
         });
         let error = relative_l2(&shards.collect::<Vec<_>>(), &whole);
-        assert!(error < 1e-6, "{} shards: {error:e}", backend.name());
+        assert!(error < 1e-5, "{} shards: {error:e}", backend.name());
     }
 }
 
@@ -184,7 +185,7 @@ fn a_stop_ends_the_run() {
 
 #[test]
 fn launches_and_memory_stay_within_their_aims() {
-    for (name, launches) in [("digits", 115), ("ddpm-cifar10", 165)] {
+    for (name, launches) in [("digits", 50), ("ddpm-cifar10", 72)] {
         let model = Model::open(name).unwrap();
         for batch in [1, 8] {
             let found = inspect(&model, &Request { count: batch, ..Request::default() }).unwrap();

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-use unnoise::backend::WeightSource;
+use unnoise::backend::{WeightSource, packed};
 use unnoise::graph::{Graph, GraphBuilder, Shape};
 use unnoise::model::Model;
-use unnoise::program::Pack;
+use unnoise::program::{Pack, Piece};
 use unnoise::tensor::DType;
 use unnoise::weights::Weights;
 
@@ -72,6 +72,10 @@ fn open_path(path: &Path) -> Result<Weights, String> {
     Ok(weights)
 }
 
+fn piece(name: &str, shape: &[usize], pack: Pack, at: usize) -> Piece {
+    Piece { name: name.to_string(), shape: shape.to_vec(), pack, at }
+}
+
 /// Opens and checks the small model after `edit`.
 fn edited(edit: impl FnOnce(&mut Tensors)) -> Result<Weights, String> {
     let mut t = tensors();
@@ -82,10 +86,26 @@ fn edited(edit: impl FnOnce(&mut Tensors)) -> Result<Weights, String> {
 #[test]
 fn packs_a_linear_layer_k_major_and_padded() {
     let weights = edited(|_| ()).unwrap();
-    let packed = weights.packed("fc.weight", &[3, 2], Pack::Linear, DType::F32).unwrap();
-    assert_eq!(floats(&packed), [1.0, 3.0, 5.0, 0.0, 2.0, 4.0, 6.0, 0.0]);
-    let bias = weights.packed("fc.bias", &[3], Pack::Flat, DType::F32).unwrap();
+    let weight = piece("fc.weight", &[3, 2], Pack::Linear, 0);
+    let matrix = packed(&weights, std::slice::from_ref(&weight), 4, 8, DType::F32).unwrap();
+    assert_eq!(floats(&matrix), [1.0, 3.0, 5.0, 0.0, 2.0, 4.0, 6.0, 0.0]);
+    let bias = piece("fc.bias", &[3], Pack::Flat, 0);
+    let bias = packed(&weights, &[bias], 1, 3, DType::F32).unwrap();
     assert_eq!(floats(&bias), [0.5, 0.0, -1.0]);
+}
+
+#[test]
+fn joins_parameters_side_by_side_and_adds_those_in_one_place() {
+    let weights = edited(|_| ()).unwrap();
+    let weight = |at| piece("fc.weight", &[3, 2], Pack::Linear, at);
+    let matrix = packed(&weights, &[weight(0), weight(3)], 8, 16, DType::F32).unwrap();
+    let rows = [[1.0, 3.0, 5.0, 1.0, 3.0, 5.0, 0.0, 0.0], [2.0, 4.0, 6.0, 2.0, 4.0, 6.0, 0.0, 0.0]];
+    assert_eq!(floats(&matrix), rows.concat());
+    let bias = |at| piece("fc.bias", &[3], Pack::Flat, at);
+    let vectors = packed(&weights, &[bias(0), bias(2), bias(2)], 1, 5, DType::F32).unwrap();
+    assert_eq!(floats(&vectors), [0.5, 0.0, 0.0, 0.0, -2.0]);
+    let beyond = packed(&weights, &[bias(3)], 1, 5, DType::F32);
+    assert_says(beyond.map_err(|e| e.to_string()), &["fc.bias", "ends at 5", "6"]);
 }
 
 #[test]
@@ -94,8 +114,14 @@ fn packs_a_convolution_tap_by_tap() {
     let value = |o: usize, c: usize, tap: usize| (100 * o + 10 * c + tap) as f32;
     let index = (0..12).map(|i| (i / 6, i / 3 % 2, i % 3));
     let values: Vec<f32> = index.map(|(o, c, t)| value(o, c, t)).collect();
-    let bytes =
-        unnoise::weights::packed("conv", &values, &[2, 2, 1, 3], Pack::Conv, DType::F32).unwrap();
+    struct One(Vec<f32>);
+    impl WeightSource for One {
+        fn values(&self, _: &str, _: &[usize]) -> unnoise::error::Result<Vec<f32>> {
+            Ok(self.0.clone())
+        }
+    }
+    let conv = piece("conv", &[2, 2, 1, 3], Pack::Conv, 0);
+    let bytes = packed(&One(values), &[conv], 4, 24, DType::F32).unwrap();
     let expected: Vec<f32> = (0..3)
         .flat_map(|t| (0..2).flat_map(move |c| [value(0, c, t), value(1, c, t), 0.0, 0.0]))
         .collect();
@@ -105,12 +131,13 @@ fn packs_a_convolution_tap_by_tap() {
 #[test]
 fn stores_f16_and_refuses_what_it_cannot_hold() {
     let weights = edited(|_| ()).unwrap();
-    let packed = weights.packed("fc.bias", &[3], Pack::Flat, DType::F16).unwrap();
+    let bias = [piece("fc.bias", &[3], Pack::Flat, 0)];
+    let halves = packed(&weights, &bias, 1, 3, DType::F16).unwrap();
     let expected: Vec<u8> =
         [0.5, 0.0, -1.0].iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect();
-    assert_eq!(packed, expected);
+    assert_eq!(halves, expected);
     let large = edited(|t| t.get_mut("fc.bias").unwrap().2 = le(&[0.0, 1e6, 0.0])).unwrap();
-    let refused = large.packed("fc.bias", &[3], Pack::Flat, DType::F16);
+    let refused = packed(&large, &bias, 1, 3, DType::F16);
     let parts = ["fc.bias", "65504", "1000000", "--precision f32"];
     assert_says(refused.map_err(|e| e.to_string()), &parts);
 }
@@ -156,9 +183,7 @@ fn a_renamed_checkpoint_is_the_one_it_was() {
     let model = Model::open(&golden::spec("network/old-names")).unwrap();
     let weights = model.weights().unwrap();
     assert!(weights.tensors().any(|(name, _)| name == "mid_block.attentions.0.query.weight"));
-    weights
-        .packed("mid_block.attentions.0.to_q.weight", &[8, 8], Pack::Linear, DType::F32)
-        .unwrap();
+    weights.values("mid_block.attentions.0.to_q.weight", &[8, 8]).unwrap();
 }
 
 #[test]
@@ -298,11 +323,11 @@ fn formula_weights_fill_every_parameter() {
     let model = Model::open("ddpm-cifar10").unwrap();
     let conv = model.graph.params.iter().find(|p| p.name == "conv_out.weight").unwrap();
     let source = hash_weights::HashWeights;
-    let packed = source.packed(&conv.name, &conv.shape, Pack::Conv, DType::F32).unwrap();
     // [3, 128, 3, 3] with three outputs padded to four.
-    assert_eq!(packed.len(), 9 * 128 * 4 * 4);
+    let conv = piece(&conv.name, &conv.shape, Pack::Conv, 0);
+    let matrix = packed(&source, &[conv], 4, 9 * 128 * 4, DType::F32).unwrap();
     let bound = 1.0 / (128.0 * 9.0_f32).sqrt();
-    let values = floats(&packed);
+    let values = floats(&matrix);
     assert!(values.iter().all(|v| v.abs() <= bound));
     assert!(values.chunks_exact(4).all(|out| out[3] == 0.0 && out[0] != 0.0));
 }

@@ -1,0 +1,198 @@
+//! Fusion at the start of kernels: what stands before a matrix product happens while it loads.
+//!
+//! Each pattern is a small function from a kernel to what it becomes when it reads through the
+//! layer before it. Layers that nobody reads any more are dropped at the end.
+
+use super::{Domain, Head, Kernel, KernelId, NormOnLoad, Plan, Shortcut, Tail};
+use crate::graph::{Layer, Shape};
+use crate::ops::{self, Act, moments};
+
+/// A pattern: what kernel `id` becomes; `None` where the pattern does not apply.
+type Pattern = fn(&Plan, KernelId, &[usize]) -> Option<Kernel>;
+
+/// In the order in which they apply: a norm lies before the upsampling of its result.
+const PATTERNS: &[Pattern] = &[upsample, group_norm, layer_norm, concat, shortcut];
+
+/// Regions of moments with more tiles than this are not worth merging in every workgroup.
+const MOST_TILES: usize = 64;
+/// Groups whose statistics a workgroup keeps.
+const MOST_GROUPS: usize = 64;
+
+/// Fuses until no pattern applies.
+pub(super) fn fuse(plan: &mut Plan) {
+    for id in 0..plan.kernels.len() {
+        pack(plan, id);
+    }
+    plan.sweep();
+    let readers = plan.readers();
+    for pattern in PATTERNS {
+        for id in 0..plan.kernels.len() {
+            if let Some(kernel) = pattern(plan, id, &readers) {
+                plan.kernels[id] = kernel;
+            }
+        }
+    }
+    for id in 0..plan.kernels.len() {
+        let norm = plan.kernels[id].head.norm;
+        if norm.is_some_and(|norm| norm.groups.is_some()) {
+            for input in plan.kernels[id].inputs.clone() {
+                plan.kernels[input].tail.moments = true;
+            }
+        }
+    }
+    plan.sweep();
+}
+
+/// Projections of one value that an attention reads become one linear layer.
+fn pack(plan: &mut Plan, id: KernelId) {
+    let kernel = &plan.kernels[id];
+    let Layer::Attention { .. } = kernel.layer else { return };
+    let readers = plan.readers();
+    let (operands, domain) = (kernel.inputs.clone(), kernel.domain);
+    let plain = |operand: KernelId| {
+        let k = &plan.kernels[operand];
+        let alone = readers[operand] == 1 && (k.head, k.tail) == (Head::NONE, Tail::NONE);
+        matches!(k.layer, Layer::Linear { .. }) && alone && k.domain == domain
+    };
+    // The keys and values of a cross attention share what the queries do not.
+    let source = |operand: KernelId| plan.kernels[operand].inputs[0];
+    let shared = source(operands[operands.len() - 1]);
+    let packed: Vec<KernelId> =
+        operands.iter().copied().filter(|o| plain(*o) && source(*o) == shared).collect();
+    if packed.len() < 2 {
+        return;
+    }
+    let first = packed[0];
+    let mut c = 0;
+    for other in &packed {
+        let kernel = plan.kernels[*other].clone();
+        c += kernel.shape.channels();
+        if let (Layer::Linear { weight, bias }, true) = (kernel.layer, *other != first) {
+            plan.kernels[first].beside.push((weight, bias));
+            let part = kernel.name.rsplit('.').next().unwrap_or_default();
+            plan.kernels[first].name.push_str(&format!("+{part}"));
+        }
+    }
+    let shape = &mut plan.kernels[first].shape;
+    *shape = match *shape {
+        Shape::Map { h, w, .. } => Shape::Map { h, w, c },
+        Shape::Row { .. } => Shape::Row { c },
+    };
+    let inputs = &mut plan.kernels[id].inputs;
+    inputs.iter_mut().filter(|i| packed.contains(i)).for_each(|i| *i = first);
+}
+
+/// The kernel before `kernel`, if nobody else reads it and it runs as often.
+fn before<'a>(plan: &'a Plan, kernel: &Kernel, readers: &[usize]) -> Option<&'a Kernel> {
+    let [input] = kernel.inputs[..] else { return None };
+    let before = &plan.kernels[input];
+    (readers[input] == 1 && before.domain == kernel.domain).then_some(before)
+}
+
+/// Whether the kernel keeps to the buffers that a launch may bind.
+fn bindable(plan: &Plan, kernel: &Kernel) -> bool {
+    let Kernel { head, tail, .. } = kernel;
+    let rows = head.norm.and_then(|n| n.scale_shift).or(tail.row);
+    let condition = rows.is_some_and(|row| plan.kernels[row].domain.has_condition());
+    let skips = tail.shortcut.map_or(0, |s| 1 + usize::from(s.inputs.1.is_some()));
+    // The weight, the vectors, the moments and the result.
+    let always = 4;
+    let maps = kernel.inputs.len() + skips + usize::from(tail.residual.is_some());
+    always + maps + usize::from(rows.is_some()) + usize::from(condition) <= ops::MAX_BOUND
+}
+
+/// conv2d of an upsampled value.
+fn upsample(plan: &Plan, id: KernelId, readers: &[usize]) -> Option<Kernel> {
+    let kernel = &plan.kernels[id];
+    let before = before(plan, kernel, readers)?;
+    let conv = matches!(kernel.layer, Layer::Conv2d { .. }) && kernel.head == Head::NONE;
+    let head = Head { up: 2, ..Head::NONE };
+    (conv && before.layer == Layer::Upsample).then(|| Kernel {
+        inputs: before.inputs.clone(),
+        head,
+        ..kernel.clone()
+    })
+}
+
+/// Whether the kernel can leave the moments of its value.
+fn measures(kernel: &Kernel) -> bool {
+    let product = matches!(kernel.layer, Layer::Conv2d { .. } | Layer::Linear { .. });
+    let tiles = match kernel.shape {
+        Shape::Map { h, w, .. } => moments::tiles(h, w),
+        Shape::Row { .. } => return false,
+    };
+    product && tiles <= MOST_TILES && kernel.domain == Domain::Sample
+}
+
+/// conv2d or linear of a normalised value, or conv2d of two joined and then normalised.
+fn group_norm(plan: &Plan, id: KernelId, readers: &[usize]) -> Option<Kernel> {
+    let kernel = &plan.kernels[id];
+    let norm = before(plan, kernel, readers)?;
+    let Layer::GroupNorm { gamma, beta, groups, eps } = norm.layer else { return None };
+    let source = &plan.kernels[norm.inputs[0]];
+    let inputs = match (&kernel.layer, &source.layer) {
+        (Layer::Conv2d { .. }, Layer::Concat) => source.inputs.clone(),
+        (Layer::Conv2d { .. } | Layer::Linear { .. }, _) => norm.inputs.clone(),
+        _ => return None,
+    };
+    let measured =
+        |id: &KernelId| measures(&plan.kernels[*id]) && plan.kernels[*id].domain == kernel.domain;
+    let scale_shift = norm.tail.scale_shift;
+    // One row is bound, and only conv2d scales and shifts.
+    let rows = scale_shift.is_none()
+        || (matches!(kernel.layer, Layer::Conv2d { .. }) && kernel.tail.row.is_none());
+    let fits = kernel.head.norm.is_none() && kernel.head.act == Act::None && rows;
+    if !fits || groups > MOST_GROUPS || !inputs.iter().all(measured) {
+        return None;
+    }
+    let on_load = NormOnLoad { gamma, beta, groups: Some(groups), eps, scale_shift };
+    let head = Head { norm: Some(on_load), act: norm.tail.act, ..kernel.head };
+    let fused = Kernel { inputs, head, ..kernel.clone() };
+    bindable(plan, &fused).then_some(fused)
+}
+
+/// linear of rows that are normalised each.
+fn layer_norm(plan: &Plan, id: KernelId, readers: &[usize]) -> Option<Kernel> {
+    let kernel = &plan.kernels[id];
+    let norm = before(plan, kernel, readers)?;
+    let Layer::LayerNorm { gamma, beta, eps } = norm.layer else { return None };
+    let linear = matches!(kernel.layer, Layer::Linear { .. }) && kernel.head == Head::NONE;
+    // Rows of a table are found by a map that the norm does not follow.
+    let map = matches!(kernel.shape, Shape::Map { .. });
+    let on_load = NormOnLoad { gamma, beta, groups: None, eps, scale_shift: None };
+    let head = Head { norm: Some(on_load), act: norm.tail.act, up: 1 };
+    (linear && map).then(|| Kernel { inputs: norm.inputs.clone(), head, ..kernel.clone() })
+}
+
+/// conv2d of two values joined.
+fn concat(plan: &Plan, id: KernelId, _: &[usize]) -> Option<Kernel> {
+    let kernel = &plan.kernels[id];
+    let [input] = kernel.inputs[..] else { return None };
+    let joined = &plan.kernels[input];
+    let conv = matches!(kernel.layer, Layer::Conv2d { .. }) && joined.domain == kernel.domain;
+    if !conv || kernel.head.norm.is_some() || joined.layer != Layer::Concat {
+        return None;
+    }
+    let fused = Kernel { inputs: joined.inputs.clone(), ..kernel.clone() };
+    bindable(plan, &fused).then_some(fused)
+}
+
+/// conv2d + a 1x1 convolution of other values.
+fn shortcut(plan: &Plan, id: KernelId, readers: &[usize]) -> Option<Kernel> {
+    let kernel = &plan.kernels[id];
+    let residual = kernel.tail.residual?;
+    let skip = &plan.kernels[residual];
+    let Layer::Conv2d { weight, bias, k: 1, stride: 1, pad: 0, pad_end: 0 } = skip.layer else {
+        return None;
+    };
+    let plain = (skip.head, skip.tail) == (Head::NONE, Tail::NONE);
+    let conv = matches!(kernel.layer, Layer::Conv2d { .. });
+    if !conv || !plain || readers[residual] != 1 || skip.domain != kernel.domain {
+        return None;
+    }
+    let inputs = (skip.inputs[0], skip.inputs.get(1).copied());
+    let shortcut = Some(Shortcut { weight, bias, inputs });
+    let tail = Tail { residual: None, shortcut, ..kernel.tail };
+    let fused = Kernel { tail, ..kernel.clone() };
+    bindable(plan, &fused).then_some(fused)
+}

@@ -44,10 +44,14 @@ mod parity;
 mod philox;
 #[path = "it/plan.rs"]
 mod plan;
+#[path = "it/plan_load.rs"]
+mod plan_load;
 #[path = "it/programs.rs"]
 mod programs;
 #[path = "it/published.rs"]
 mod published;
+#[path = "it/roofline.rs"]
+mod roofline;
 #[path = "it/says.rs"]
 mod says;
 #[path = "it/scheduler_config.rs"]
@@ -74,6 +78,8 @@ mod solver_sigma;
 mod solver_sigma_theory;
 #[path = "it/tidy.rs"]
 mod tidy;
+#[path = "it/tint.rs"]
+mod tint;
 #[path = "it/weights.rs"]
 mod weights;
 #[path = "it/wgpu.rs"]

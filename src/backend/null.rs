@@ -81,6 +81,11 @@ impl Session for NullSession {
     fn run(&mut self, _: &RunInputs, observer: &mut Observer, _: &mut [f32]) -> Result<RunStats> {
         observer.check()?;
         (observer.rows_done)(self.rows);
-        Ok(RunStats { submits: 1, readbacks: 1, launches: self.counts.launches, host_ms: 0.0 })
+        Ok(RunStats {
+            submits: 1,
+            readbacks: 1,
+            launches: self.counts.launches,
+            ..RunStats::default()
+        })
     }
 }

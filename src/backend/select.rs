@@ -1,8 +1,8 @@
 //! Which device: what `--device` means, and what it opens here.
 
-use super::Backend;
 use super::cpu::Cpu;
 use super::wgpu::{AdapterInfo, Adapters, Wgpu};
+use super::{Backend, Settings};
 use crate::error::{Error, Result};
 use std::cmp::Reverse;
 use std::str::FromStr;
@@ -49,15 +49,20 @@ pub struct Selected {
     pub reason: String,
 }
 
-/// Opens what `spec` asks for.
+/// Opens what `spec` asks for; it remembers and measures nothing.
 ///
 /// # Errors
 /// `Error::Invalid` if there is no such device, `Error::Device` if it does not open.
 pub fn open(spec: &DeviceSpec) -> Result<Selected> {
+    open_with(spec, &Settings::default())
+}
+
+/// The same with settings.
+pub fn open_with(spec: &DeviceSpec, settings: &Settings) -> Result<Selected> {
     match spec {
         DeviceSpec::Cpu => Ok(cpu("asked for with --device cpu")),
         DeviceSpec::Wgpu(index) => {
-            let backend = Wgpu::open(&Adapters::find(), *index)?;
+            let backend = Wgpu::open_with(&Adapters::find(), *index, settings)?;
             let why = match index {
                 Some(_) => "asked for by its number",
                 None if backend.adapter().software => "the only adapter, a software driver",
@@ -72,7 +77,7 @@ pub fn open(spec: &DeviceSpec) -> Result<Selected> {
             "cuda, for which this build has no backend yet",
             "use --device wgpu on a GPU, or --device cpu",
         )),
-        DeviceSpec::Auto => auto(&Adapters::find()),
+        DeviceSpec::Auto => auto(&Adapters::find(), settings),
     }
 }
 
@@ -82,7 +87,7 @@ fn cpu(why: &str) -> Selected {
 }
 
 /// The best GPU that opens, else the processor.
-fn auto(adapters: &Adapters) -> Result<Selected> {
+fn auto(adapters: &Adapters, settings: &Settings) -> Result<Selected> {
     let Some(gpu) = best_gpu(&adapters.infos) else {
         let why = match adapters.infos.iter().find(|a| a.software) {
             Some(a) => format!("no GPU found; {} is a software driver", a.words()),
@@ -90,7 +95,7 @@ fn auto(adapters: &Adapters) -> Result<Selected> {
         };
         return Ok(cpu(&why));
     };
-    match Wgpu::open(adapters, Some(gpu.index)) {
+    match Wgpu::open_with(adapters, Some(gpu.index), settings) {
         Ok(backend) => {
             let reason = format!("device: {}, the best GPU", gpu.words());
             Ok(Selected { backend: Box::new(backend), reason })

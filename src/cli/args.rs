@@ -21,6 +21,8 @@ pub enum Verb {
     Inspect(InspectArgs),
     /// List the solvers, or compare them on a model whose solution is known
     Solvers(SolversArgs),
+    /// Measure the tiles of a model's kernels on the device and keep the fastest
+    Tune(TuneArgs),
     /// List the adapters with their limits and features
     Devices(ListArgs),
 }
@@ -49,6 +51,15 @@ pub struct BenchArgs {
     /// Warm runs before them that are not counted
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub warmup: usize,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct TuneArgs {
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// auto, cpu, wgpu, wgpu:N, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    pub device: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -112,6 +123,9 @@ pub struct RunArgs {
     /// auto, cpu, wgpu, wgpu:N, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     pub device: String,
+    /// Take the default tile of each kernel; measure none and read none that were measured
+    #[arg(long = "no-tune", action = ArgAction::SetFalse)]
+    pub tune: bool,
 }
 
 /// The flags that every verb on a model shares.
@@ -150,7 +164,7 @@ pub struct PlanArgs {
     /// The prompt of a text-conditional model
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub prompt: Option<String>,
-    /// Samples in all [default: 64; bench and inspect: 1]
+    /// Samples in all [default: 64; bench, tune and inspect: 1]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub count: Option<String>,
     /// Samples at a time [default: the count, at most 64]

@@ -19,6 +19,8 @@ const COUNT: usize = 1;
 struct Measured {
     #[serde(flatten)]
     keys: Keys,
+    /// Reading, planning, compiling and uploading.
+    compile_ms: f64,
     /// From the start of the process to its first samples.
     cold_ms: f64,
     p50_ms: f64,
@@ -42,7 +44,7 @@ pub fn run(args: &BenchArgs, start: Instant) -> Result<()> {
     let model = args.run.plan.open_model()?;
     request.check(&model)?;
     let stop = session::stop_on_ctrl_c(false)?;
-    let mut sampler = session::compile(&args.run, &model, &request)?;
+    let mut sampler = session::compile(&args.run, &model, &request, &stop)?;
     let cold = draw(&mut sampler, &stop)?;
     let cold_ms = start.elapsed().as_secs_f64() * 1e3;
     StepsTaken::of(&sampler, &cold.reports).iter().for_each(StepsTaken::tell);
@@ -93,6 +95,7 @@ fn measured(sampler: &Sampler, cold_ms: f64, walls: Vec<f64>, hosts: Vec<f64>) -
     let p50_ms = quantile(&walls, 0.5);
     Measured {
         keys: Keys::of(report),
+        compile_ms: report.compile_ms,
         cold_ms,
         p50_ms,
         p90_ms: quantile(&walls, 0.9),
@@ -119,6 +122,7 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
 fn words(m: &Measured) -> String {
     format!(
         "{}\n\n\
+         compiled in   {:>10.1} ms\n\
          cold          {:>10.1} ms\n\
          warm p50      {:>10.2} ms   of {} runs\n\
          warm p90      {:>10.2} ms\n\
@@ -127,6 +131,7 @@ fn words(m: &Measured) -> String {
          host          {:>10.3} ms\n\
          images/s      {:>10.2}",
         m.keys,
+        m.compile_ms,
         m.cold_ms,
         m.p50_ms,
         m.runs,

@@ -13,6 +13,7 @@ mod session;
 mod sink;
 mod solvers;
 mod table;
+mod tune;
 
 use args::{Args, Verb};
 use clap::Parser;
@@ -30,6 +31,7 @@ pub fn main(start: Instant) -> ExitCode {
         Verb::Bench(args) => bench::run(&args, start),
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Solvers(args) => solvers::run(&args),
+        Verb::Tune(args) => tune::run(&args),
         Verb::Devices(args) => devices::run(&args),
     };
     match done {

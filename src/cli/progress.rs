@@ -23,6 +23,12 @@ impl Progress {
         Progress { bar: ProgressBar::new(rows as u64).with_style(style), before: 0 }
     }
 
+    /// `done` of `total` are done.
+    pub fn of(&self, done: usize, total: usize) {
+        self.bar.set_length(total as u64);
+        self.bar.set_position(done as u64);
+    }
+
     /// `rows` of the current batch are done.
     pub fn at(&self, rows: usize) {
         self.bar.set_position(self.before + rows as u64);

@@ -30,6 +30,8 @@ struct Summary {
     readbacks: u64,
     launches_per_step: usize,
     launches_hoisted: usize,
+    /// Launches of a step whose sum is split, each two dispatches.
+    launches_split_k: usize,
     compile_ms: f64,
     /// Sampling, all batches; compiling and writing apart.
     wall_ms: f64,
@@ -64,7 +66,7 @@ pub fn run(args: &SampleArgs) -> Result<()> {
     let place = Place::open(out.clone(), args, &model, &request)?;
 
     let stop = session::stop_on_ctrl_c(place.keeps())?;
-    let mut sampler = session::compile(&args.run, &model, &request)?;
+    let mut sampler = session::compile(&args.run, &model, &request, &stop)?;
     let mut sink = place.begin(run_of(&sampler, &model, &request)?)?;
     let drawn = match draw(&mut sampler, &mut sink, &stop) {
         Ok(drawn) => drawn,
@@ -83,6 +85,7 @@ pub fn run(args: &SampleArgs) -> Result<()> {
         readbacks: drawn.readbacks,
         launches_per_step: report.launches_per_step,
         launches_hoisted: report.launches_hoisted,
+        launches_split_k: sampler.tuned().map_or(0, |tuned| tuned.split_per_step),
         compile_ms: report.compile_ms,
         wall_ms: drawn.wall_ms,
         step_ms: drawn.wall_ms / steps,

@@ -1,6 +1,7 @@
 //! What sampling verbs share: Ctrl-C, the device, the compiled sampler and its identity.
 
 use super::args::RunArgs;
+use super::progress::Progress;
 use super::say;
 use serde::Serialize;
 use std::fmt;
@@ -9,7 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
-use unnoise::backend::select;
+use unnoise::backend::Settings;
+use unnoise::backend::select::{self, DeviceSpec};
+use unnoise::backend::tune::{self, Step, Tuning};
 use unnoise::error::{Error, Result};
 use unnoise::model::Model;
 use unnoise::output;
@@ -74,13 +77,46 @@ impl fmt::Display for Keys {
     }
 }
 
+/// How long a run may first measure tiles that it has no times of.
+const TUNING: Duration = Duration::from_secs(2);
+
 /// Chooses the device, says why on stderr, and compiles.
-pub fn compile(args: &RunArgs, model: &Model, request: &Request) -> Result<Sampler> {
-    let selected = select::open(&args.device()?)?;
+pub fn compile(
+    args: &RunArgs,
+    model: &Model,
+    request: &Request,
+    stop: &Arc<AtomicBool>,
+) -> Result<Sampler> {
+    let tuning = match args.tune {
+        true => Tuning::Measure { budget: TUNING, step: step(stop) },
+        false => Tuning::Off,
+    };
+    compile_with(args.device()?, tuning, model, request)
+}
+
+/// Between two measurements: shows how many are done, and ends them after Ctrl-C.
+pub fn step(stop: &Arc<AtomicBool>) -> Step {
+    let (stop, progress) = (stop.clone(), Progress::new(0));
+    Arc::new(move |done, total| {
+        progress.of(done, total);
+        if stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+    })
+}
+
+/// Compiles on a device whose tiles are chosen as `tuning` says.
+pub fn compile_with(
+    device: DeviceSpec,
+    tuning: Tuning,
+    model: &Model,
+    request: &Request,
+) -> Result<Sampler> {
+    let settings = Settings { tuning, cache: tune::folder() };
+    let selected = select::open_with(&device, &settings)?;
     say(&selected.reason);
     let sampler = Sampler::compile(model, request, selected.backend.as_ref())?;
     let report = sampler.report();
-    report.notes.iter().for_each(|note| say(&format!("note: {note}")));
+    let notes = sampler.tuned().map(|tuned| tuned.notes.as_slice()).unwrap_or_default();
+    report.notes.iter().chain(notes).for_each(|note| say(&format!("note: {note}")));
     say(&format!(
         "compiled in {:.0} ms: {} launches a step, {} once a run",
         report.compile_ms, report.launches_per_step, report.launches_hoisted

@@ -9,6 +9,7 @@ pub use compare::{Compared, Comparison, Measured, Skipped, compare};
 pub use inspect::{Inspection, inspect};
 pub use request::{Classes, Precision, Request, Shard};
 
+use crate::backend::tune::Tuned;
 use crate::backend::{Backend, Observer, RunInputs, RunStats, Session};
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -144,6 +145,10 @@ impl Sampler {
     /// What was compiled.
     pub fn report(&self) -> &Report {
         &self.report
+    }
+    /// How the launches are cut, on a backend that has a choice.
+    pub fn tuned(&self) -> Option<&Tuned> {
+        self.session.tuned()
     }
     /// Global indices of the samples of this shard.
     pub fn indices(&self) -> Range<usize> {

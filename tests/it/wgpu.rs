@@ -7,7 +7,7 @@ use unnoise::backend::wgpu::{Adapters, Wgpu};
 use unnoise::backend::{Backend, Observer, RunInputs, RunStats};
 use unnoise::error::Error;
 use unnoise::ops::{RowMap, Span, add};
-use unnoise::program::{Body, Input, Launch, Pack, Program, RowRef, Slot, SlotId, Source};
+use unnoise::program::{Body, Input, Launch, Pack, Piece, Program, RowRef, Slot, SlotId, Source};
 use unnoise::tensor::DType;
 
 /// A program that adds one to a state of `len` elements in each of `rows` rows. The two slots of
@@ -110,7 +110,8 @@ fn a_slot_larger_than_the_adapter_allows_is_refused_before_anything_is_allocated
     let Some(device) = device::wgpu() else { return };
     let most = device.adapter().max_binding_bytes.min(device.adapter().max_buffer_bytes);
     let (len, shape) = (most as usize / 4 + 4, vec![most as usize / 4 + 4]);
-    let weight = Source::Weight { name: "conv_in.weight".into(), shape, pack: Pack::Flat };
+    let piece = Piece { name: "conv_in.weight".into(), shape, pack: Pack::Flat, at: 0 };
+    let weight = Source::Weight { pieces: vec![piece], width: 1 };
     for (source, batch) in [(Source::Scratch, true), (weight, false)] {
         let mut program = counter(16, 2);
         let name = "conv_in".to_string();

@@ -1,5 +1,6 @@
 //! The adapters of this machine, and what they can do.
 
+use crate::ops::Facts;
 use serde::Serialize;
 use wgpu::{Adapter, Backends, DeviceType, Features, Instance};
 
@@ -102,6 +103,19 @@ fn describe(index: usize, adapter: &Adapter) -> AdapterInfo {
 }
 
 impl AdapterInfo {
+    /// What decides which tiles it can run.
+    pub fn facts(&self) -> Facts {
+        let [subgroup_min, subgroup_max] = self.subgroup_sizes.unwrap_or_default();
+        Facts {
+            subgroup_min,
+            subgroup_max,
+            matrix: 0,
+            workgroup_bytes: self.workgroup_memory_bytes,
+            threads: self.workgroup_threads,
+            software: self.software,
+        }
+    }
+
     /// Larger is better: discrete, integrated, virtual, unknown, software.
     pub fn rank(&self) -> u32 {
         match self.device_type {

@@ -1,12 +1,24 @@
 //! An open device: its queue, its limits, and what went wrong on it.
 
 use super::adapters::AdapterInfo;
+use super::compiled::Compiled;
 use super::pipeline::Pipelines;
+use crate::backend::source;
+use crate::backend::tune::{Identity, Tuner};
 use crate::error::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use wgpu::{CommandBuffer, Device, ErrorFilter, PollError, PollType, Queue, SubmissionIndex};
+use wgpu::{
+    CommandBuffer, Device, ErrorFilter, Features, PollError, PollType, Queue, SubmissionIndex,
+};
+
+/// Features that are used where they are there.
+const USEFUL: Features = Features::SHADER_F16
+    .union(Features::TIMESTAMP_QUERY)
+    .union(Features::SUBGROUP)
+    .union(Features::PIPELINE_CACHE);
 
 /// A device and its queue. Errors that belong to no call (a lost device, an error of the driver
 /// while it works) are kept and given to the next [`Gpu::check`].
@@ -16,6 +28,8 @@ pub(super) struct Gpu {
     pub queue: Queue,
     pub info: Arc<AdapterInfo>,
     pub pipelines: Arc<Pipelines>,
+    pub compiled: Option<Arc<Compiled>>,
+    pub tuner: Arc<Tuner>,
     failure: Arc<Mutex<Option<String>>>,
     /// Held while the device is polled or given work: wgpu 30 panics when a wait that runs out of
     /// time meets another thread's poll.
@@ -23,10 +37,9 @@ pub(super) struct Gpu {
 }
 
 impl Gpu {
-    /// Opens `adapter` with every limit that it has.
-    pub fn open(adapter: &wgpu::Adapter, info: AdapterInfo) -> Result<Gpu> {
-        let features = wgpu::Features::IMMEDIATES
-            | (adapter.features() & (wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY));
+    /// Opens `adapter` with every limit that it has; `cache` is the folder of what is remembered.
+    pub fn open(adapter: &wgpu::Adapter, info: AdapterInfo, cache: Option<&Path>) -> Result<Gpu> {
+        let features = Features::IMMEDIATES | (adapter.features() & USEFUL);
         let request = adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("unnoise"),
             required_features: features,
@@ -50,8 +63,27 @@ impl Gpu {
             }
         });
         device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| error(e.to_string())));
-        let (info, pipelines, turn) = (Arc::new(info), Arc::default(), Arc::default());
-        Ok(Gpu { device, queue, info, pipelines, failure, turn })
+        let compiled = cache.and_then(|c| Compiled::open(&device, &adapter.get_info(), c));
+        let identity = Identity {
+            adapter: info.name.clone(),
+            driver: info.driver.clone(),
+            sources: source::fingerprint(),
+        };
+        Ok(Gpu {
+            device,
+            queue,
+            info: Arc::new(info),
+            pipelines: Arc::default(),
+            compiled: compiled.map(Arc::new),
+            tuner: Arc::new(Tuner::new(cache, identity)),
+            failure,
+            turn: Arc::default(),
+        })
+    }
+
+    /// Keeps what was compiled for the next start; a note if that fails.
+    pub fn keep_compiled(&self) -> Option<String> {
+        self.compiled.as_ref()?.keep()
     }
 
     /// Hands recorded work to the device.

@@ -4,16 +4,20 @@
 //! trajectory ahead of the device and submits it in bounded chunks.
 
 mod adapters;
+mod compiled;
 mod gpu;
 mod grid;
+mod measure;
 mod pipeline;
 mod prepare;
+mod record;
 pub mod reflect;
 mod run;
 
 pub use adapters::{AdapterInfo, Adapters, adapters};
 
-use super::{Backend, Session, WeightSource};
+use super::tune::Tuning;
+use super::{Backend, Session, Settings, WeightSource};
 use crate::error::{Error, Result};
 use crate::program::Program;
 use crate::tensor::DType;
@@ -23,6 +27,7 @@ use std::cmp::Reverse;
 /// An open wgpu device.
 pub struct Wgpu {
     gpu: Gpu,
+    tuning: Tuning,
 }
 
 impl Wgpu {
@@ -33,8 +38,23 @@ impl Wgpu {
     /// `Error::Invalid` if there is no such adapter or it cannot run the kernels, `Error::Device`
     /// if it does not open.
     pub fn open(adapters: &Adapters, index: Option<usize>) -> Result<Wgpu> {
+        Wgpu::open_with(adapters, index, &Settings::default())
+    }
+
+    /// The same with settings.
+    pub fn open_with(
+        adapters: &Adapters,
+        index: Option<usize>,
+        settings: &Settings,
+    ) -> Result<Wgpu> {
         let info = choose(&adapters.infos, index)?.clone();
-        Ok(Wgpu { gpu: Gpu::open(&adapters.handles[info.index], info)? })
+        let gpu = Gpu::open(&adapters.handles[info.index], info, settings.cache.as_deref())?;
+        Ok(Wgpu { gpu, tuning: settings.tuning.clone() })
+    }
+
+    /// The same device and its compiled kernels with another choice of tiles.
+    pub fn with_tuning(&self, tuning: Tuning) -> Wgpu {
+        Wgpu { gpu: self.gpu.clone(), tuning }
     }
 
     /// The adapter that is open.
@@ -95,7 +115,7 @@ impl Backend for Wgpu {
     }
 
     fn prepare(&self, program: &Program, weights: &dyn WeightSource) -> Result<Box<dyn Session>> {
-        Ok(Box::new(prepare::prepare(&self.gpu, program, weights)?))
+        Ok(Box::new(prepare::prepare(&self.gpu, &self.tuning, program, weights)?))
     }
 }
 

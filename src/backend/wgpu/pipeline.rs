@@ -1,7 +1,7 @@
 //! Compiled kernels, each made once for a device.
 
 use super::gpu::Gpu;
-use super::reflect::Kernel;
+use super::reflect::{Bound, Kernel};
 use crate::backend::source::{self, Variant};
 use crate::error::Result;
 use crate::ops::{Arg, Cursor};
@@ -58,9 +58,9 @@ fn compile(gpu: &Gpu, variant: &Variant, args: &[Arg]) -> Result<Pipeline> {
             binding: binding.number,
             visibility: ShaderStages::COMPUTE,
             ty: BindingType::Buffer {
-                ty: match binding.arg {
-                    Some(_) => BufferBindingType::Storage { read_only: binding.read_only },
-                    None => BufferBindingType::Uniform,
+                ty: match binding.buffer {
+                    Bound::Params => BufferBindingType::Uniform,
+                    _ => BufferBindingType::Storage { read_only: binding.read_only },
                 },
                 has_dynamic_offset: false,
                 min_binding_size: None,
@@ -98,7 +98,7 @@ fn compile(gpu: &Gpu, variant: &Variant, args: &[Arg]) -> Result<Pipeline> {
             zero_initialize_workgroup_memory: false,
             ..Default::default()
         },
-        cache: None,
+        cache: gpu.compiled.as_ref().map(|compiled| &compiled.cache),
     });
     Ok(Pipeline { kernel, layout, pipeline })
 }

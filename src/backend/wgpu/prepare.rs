@@ -1,36 +1,50 @@
 //! From a program to a session: buffers, weights, pipelines, bind groups.
 
 use super::gpu::Gpu;
-use super::grid::grid;
-use super::pipeline::Pipeline;
-use super::run::{Pace, Recorded, WgpuSession};
-use crate::backend::WeightSource;
-use crate::backend::source::Variant;
+use super::measure::Measure;
+use super::record::{Recorder, Work};
+use super::run::{Dispatch, Pace, WgpuSession};
+use crate::backend::tune::Tuning;
+use crate::backend::{WeightSource, packed};
 use crate::error::{Error, Result};
-use crate::ops::Arg;
-use crate::program::{Launch, Program, Slot, Source};
-use std::sync::Arc;
+use crate::program::{Body, Program, Slot, Source};
 use std::time::Duration;
 use wgpu::{Buffer, BufferUsages};
 
 /// Uploads are handed to the device after this many bytes, so that staging memory stays small.
 const UPLOAD_BYTES: u64 = 256 << 20;
 
-/// Makes everything that a run of `program` needs.
+/// Makes everything that a run of `program` needs, its launches cut as `tuning` says.
 pub(super) fn prepare(
     gpu: &Gpu,
+    tuning: &Tuning,
     program: &Program,
     weights: &dyn WeightSource,
 ) -> Result<WgpuSession> {
     program.validate()?;
     program.slots.iter().try_for_each(|slot| check_size(gpu, slot))?;
-    let pipelines = gpu.pipelines.all(gpu, &variants(program))?;
+    let work = Work::of(gpu, program);
+    let slots = gpu.guarded(|| slots(gpu, program, weights))?;
+    let mut tuned = work.classes();
+    gpu.tuner.choose(tuning, &mut tuned, &mut Measure::new(gpu, program, &slots, &work))?;
+    gpu.pipelines.all(gpu, &work.variants(&tuned))?;
+    tuned.notes.extend(gpu.keep_compiled());
     gpu.guarded(|| {
-        let slots = slots(gpu, program, weights)?;
-        let mut recorder = Recorder::new(gpu, program, &slots, &pipelines);
-        let prologue = recorder.launches(&program.prologue)?;
-        let bodies = program.bodies.iter().map(|body| recorder.launches(&body.launches));
+        let recorder = Recorder::new(gpu, program, &slots, &work, Some(&tuned));
+        let cuts = work.launches.iter().enumerate();
+        let mut dispatches = cuts.map(|(i, cut)| recorder.launch(i, tuned.tile(&cut.class)));
+        let mut take = |launches: usize| -> Result<Vec<_>> {
+            let taken = dispatches.by_ref().take(launches);
+            Ok(taken.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+        };
+        let prologue = take(program.prologue.len())?;
+        let bodies = program.bodies.iter().map(|body| take(body.launches.len()));
         let bodies = bodies.collect::<Result<Vec<_>>>()?;
+        let more = |(body, made): (&Body, &Vec<Dispatch>)| {
+            (body.launches.len(), made.len() - body.launches.len())
+        };
+        let largest = program.bodies.iter().zip(&bodies).map(more).max();
+        tuned.split_per_step = largest.map_or(0, |(_, split)| split);
         let inputs = program.slots.iter().zip(&slots).filter_map(|(slot, buffer)| {
             let Source::Input(input) = slot.source else { return None };
             Some((input, buffer.clone()))
@@ -51,13 +65,14 @@ pub(super) fn prepare(
             bodies,
             program: program.clone(),
             pace: Pace::new(&gpu.info),
+            tuned,
             gpu: gpu.clone(),
         })
     })
 }
 
 /// Buffers are whole 16-byte words, the widest access of a kernel.
-fn padded(bytes: u64) -> u64 {
+pub(super) fn padded(bytes: u64) -> u64 {
     bytes.next_multiple_of(16).max(16)
 }
 
@@ -94,8 +109,8 @@ fn slots(gpu: &Gpu, program: &Program, weights: &dyn WeightSource) -> Result<Vec
             mapped_at_creation: false,
         });
         let content = match &slot.source {
-            Source::Weight { name, shape, pack } => {
-                weights.packed(name, shape, *pack, slot.dtype)?
+            Source::Weight { pieces, width } => {
+                packed(weights, pieces, *width, slot.len, slot.dtype)?
             }
             Source::Table(words) => bytemuck::cast_slice(words).to_vec(),
             Source::Scratch | Source::State | Source::Input(_) => Vec::new(),
@@ -128,95 +143,4 @@ fn upload(gpu: &Gpu, slot: &Slot, buffer: &Buffer, mut content: Vec<u8>) -> Resu
     content.resize(content.len().next_multiple_of(4), 0);
     gpu.queue.write_buffer(buffer, 0, &content);
     Ok(())
-}
-
-/// The variant of each launch, prologue first, with the op's arguments.
-fn variants(program: &Program) -> Vec<(Variant, &'static [Arg])> {
-    let bodies = program.bodies.iter().flat_map(|body| &body.launches);
-    let variant = |launch: &Launch| {
-        let dtypes = launch.args.iter().map(|slot| slot.map(|id| program.slots[id.0].dtype));
-        (Variant::new(&launch.call, dtypes.collect()), launch.call.args())
-    };
-    program.prologue.iter().chain(bodies).map(variant).collect()
-}
-
-/// Makes the bind groups of launches; their parameters lie in one uniform buffer.
-struct Recorder<'a> {
-    gpu: &'a Gpu,
-    program: &'a Program,
-    slots: &'a [Buffer],
-    /// One for each launch, prologue first.
-    pipelines: &'a [Arc<Pipeline>],
-    params: Buffer,
-    next: usize,
-}
-
-impl<'a> Recorder<'a> {
-    fn new(
-        gpu: &'a Gpu,
-        program: &'a Program,
-        slots: &'a [Buffer],
-        pipelines: &'a [Arc<Pipeline>],
-    ) -> Self {
-        let launches = pipelines.len().max(1) as u64;
-        let params = gpu.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("params"),
-            size: launches * Self::stride(gpu),
-            usage: BufferUsages::UNIFORM | BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        Recorder { gpu, program, slots, pipelines, params, next: 0 }
-    }
-
-    /// Bytes from one launch's parameters to the next.
-    fn stride(gpu: &Gpu) -> u64 {
-        256_u64.next_multiple_of(gpu.device.limits().min_uniform_buffer_offset_alignment as u64)
-    }
-
-    fn launches(&mut self, launches: &[Launch]) -> Result<Vec<Recorded>> {
-        launches.iter().map(|launch| self.launch(launch)).collect()
-    }
-
-    fn launch(&mut self, launch: &Launch) -> Result<Recorded> {
-        let mut params = launch.call.params().to_vec();
-        params.resize(params.len().next_multiple_of(16), 0);
-        let (offset, size) = (self.next as u64 * Self::stride(self.gpu), params.len() as u64);
-        self.gpu.queue.write_buffer(&self.params, offset, &params);
-        let pipeline = &self.pipelines[self.next];
-        self.next += 1;
-
-        let buffer = |arg: usize| launch.args[arg].map(|id| &self.slots[id.0]);
-        let entries: Vec<_> = pipeline
-            .kernel
-            .bindings
-            .iter()
-            .map(|binding| wgpu::BindGroupEntry {
-                binding: binding.number,
-                resource: match binding.arg.and_then(buffer) {
-                    Some(buffer) => buffer.as_entire_binding(),
-                    None => wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                        buffer: &self.params,
-                        offset,
-                        size: wgpu::BufferSize::new(size),
-                    }),
-                },
-            })
-            .collect();
-        let bind_group = self.gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some(&launch.layer),
-            layout: &pipeline.layout,
-            entries: &entries,
-        });
-        let most = self.gpu.device.limits().max_compute_workgroups_per_dimension;
-        let bytes = launch.args.iter().enumerate().filter_map(|(i, slot)| {
-            Some(launch.call.elements(i) * self.program.slots[(*slot)?.0].dtype.size())
-        });
-        Ok(Recorded {
-            pipeline: pipeline.pipeline.clone(),
-            bind_group,
-            grid: grid(&launch.call, &pipeline.kernel, most)?,
-            flops: launch.call.flops() as f64,
-            bytes: bytes.sum::<usize>() as f64,
-        })
-    }
 }

@@ -2,17 +2,30 @@
 
 use crate::backend::source::Variant;
 use crate::error::{Error, Result};
-use crate::ops::{Access, Arg};
+use crate::ops::{Access, Arg, Part};
 use std::collections::HashMap;
 use wgpu::naga;
+
+/// The sums that one dispatch of a split launch leaves for the next; no argument of the op.
+const PARTIAL: &str = "partial";
+
+/// What lies behind a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// The uniform `Params`.
+    Params,
+    /// The buffer at this position of the op's `ARGS`.
+    Arg(usize),
+    /// The backend's buffer of f32 sums.
+    Partial,
+}
 
 /// One buffer of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
     /// The binding's number in group 0.
     pub number: u32,
-    /// Position in the op's `ARGS`; `None` is the uniform `Params`.
-    pub arg: Option<usize>,
+    pub buffer: Bound,
     /// Whether the kernel only reads it.
     pub read_only: bool,
 }
@@ -61,29 +74,49 @@ fn bindings(variant: &Variant, args: &[Arg], module: &naga::Module) -> Result<Ve
         if place.group != 0 {
             return Err(wrong(&what, "group 0", &place.group.to_string()));
         }
-        let (arg, read_only) = match global.space {
-            naga::AddressSpace::Uniform => (None, true),
+        let (buffer, read_only) = match global.space {
+            naga::AddressSpace::Uniform => (Bound::Params, true),
             naga::AddressSpace::Storage { access } => {
-                let position = args.iter().position(|a| a.name == name);
-                let Some(arg) = position.filter(|&i| variant.dtypes[i].is_some()) else {
+                let Some((buffer, expected)) = storage(variant, args, name) else {
                     return Err(wrong(&what, "a buffer that the op binds", "another"));
                 };
                 let read_only = !access.contains(naga::StorageAccess::STORE);
-                if read_only != (args[arg].access == Access::Read) {
-                    return Err(wrong(&what, &format!("{:?}", args[arg].access), "another access"));
+                // One part of a split launch may only read what the whole updates.
+                let part = variant.part != Part::Whole && expected == Access::ReadWrite;
+                if read_only != (expected == Access::Read) && !(part && read_only) {
+                    return Err(wrong(&what, &format!("{expected:?}"), "another access"));
                 }
-                (Some(arg), read_only)
+                (buffer, read_only)
             }
             _ => return Err(wrong(&what, "a uniform or storage buffer", "another kind")),
         };
-        bindings.push(Binding { number: place.binding, arg, read_only });
+        bindings.push(Binding { number: place.binding, buffer, read_only });
     }
-    let missing = (0..args.len())
-        .find(|i| variant.dtypes[*i].is_some() && bindings.iter().all(|b| b.arg != Some(*i)));
-    match missing {
-        Some(i) => Err(wrong(variant.op, &format!("the buffer {}", args[i].name), "none")),
-        None => Ok(bindings),
+    let bound = |buffer| bindings.iter().any(|b| b.buffer == buffer);
+    let wanted = match variant.part {
+        Part::Whole => (0..args.len()).filter(|i| variant.dtypes[*i].is_some()).collect(),
+        // The buffers are shared out among the parts.
+        Part::Partial | Part::Reduce => Vec::new(),
+    };
+    if let Some(i) = wanted.into_iter().find(|i| !bound(Bound::Arg(*i))) {
+        return Err(wrong(variant.op, &format!("the buffer {}", args[i].name), "none"));
     }
+    if variant.part != Part::Whole && !bound(Bound::Partial) {
+        return Err(wrong(variant.op, "the buffer partial", "none"));
+    }
+    Ok(bindings)
+}
+
+/// The storage buffer `name` of a variant and how it is to be accessed.
+fn storage(variant: &Variant, args: &[Arg], name: &str) -> Option<(Bound, Access)> {
+    match variant.part {
+        Part::Partial if name == PARTIAL => return Some((Bound::Partial, Access::Write)),
+        Part::Reduce if name == PARTIAL => return Some((Bound::Partial, Access::Read)),
+        _ => {}
+    }
+    let position = args.iter().position(|a| a.name == name);
+    let arg = position.filter(|&i| variant.dtypes[i].is_some())?;
+    Some((Bound::Arg(arg), args[arg].access))
 }
 
 fn constants(module: &naga::Module) -> HashMap<String, u32> {

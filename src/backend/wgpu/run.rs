@@ -2,6 +2,7 @@
 
 use super::adapters::AdapterInfo;
 use super::gpu::Gpu;
+use crate::backend::tune::Tuned;
 use crate::backend::{Observer, RunInputs, RunStats, Session};
 use crate::error::Result;
 use crate::ops::Cursor;
@@ -18,11 +19,13 @@ const AHEAD: usize = 4;
 /// How often a wait looks at the observer.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// A launch with everything that recording it needs.
-pub(super) struct Recorded {
+/// A dispatch with everything that recording it needs.
+pub(super) struct Dispatch {
     pub pipeline: ComputePipeline,
     pub bind_group: BindGroup,
     pub grid: [u32; 2],
+    /// Whether it is the last dispatch of its launch.
+    pub last: bool,
     pub flops: f64,
     /// Bytes that it touches.
     pub bytes: f64,
@@ -31,8 +34,8 @@ pub(super) struct Recorded {
 /// A program on a device. A run creates no buffer, bind group or pipeline.
 pub(super) struct WgpuSession {
     pub gpu: Gpu,
-    pub prologue: Vec<Recorded>,
-    pub bodies: Vec<Vec<Recorded>>,
+    pub prologue: Vec<Dispatch>,
+    pub bodies: Vec<Vec<Dispatch>>,
     /// The slots that each run fills.
     pub inputs: Vec<(Input, Buffer)>,
     pub states: Vec<Buffer>,
@@ -40,6 +43,7 @@ pub(super) struct WgpuSession {
     pub download: Buffer,
     pub program: Program,
     pub pace: Pace,
+    pub tuned: Tuned,
 }
 
 /// How fast the device works, learnt from finished chunks.
@@ -59,10 +63,10 @@ impl Pace {
         Pace { rate }
     }
 
-    /// Work of a launch, in about the time of a floating-point operation: devices do 10 to 50 in
-    /// the time of a byte, and about 1e6 in the gap between launches.
-    fn work(launch: &Recorded) -> f64 {
-        launch.flops + 16.0 * launch.bytes + 1e6
+    /// Work of a dispatch, in about the time of a floating-point operation: devices do 10 to 50 in
+    /// the time of a byte, and about 1e6 in the gap between dispatches.
+    fn work(dispatch: &Dispatch) -> f64 {
+        dispatch.flops + 16.0 * dispatch.bytes + 1e6
     }
 
     fn seconds(&self, work: f64) -> f64 {
@@ -151,22 +155,24 @@ impl WgpuSession {
         self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
     }
 
-    /// Records and submits every launch; the last submission also copies the output.
-    fn submit_all(&self, flight: &mut Flight) -> Result<u64> {
+    /// Records and submits every launch; the last submission also copies the output. Gives the
+    /// numbers of launches and dispatches.
+    fn submit_all(&self, flight: &mut Flight) -> Result<[u64; 2]> {
         let start = RowRef { body: 0, time: 0 };
         let prologue = std::iter::once((0, start, &self.prologue));
         let rows =
             self.program.rows.iter().enumerate().map(|(i, row)| (i, *row, &self.bodies[row.body]));
         let mut encoder = self.encoder();
         self.states.iter().for_each(|state| encoder.clear_buffer(state, 0, None));
-        let (mut work, mut launches, mut finished) = (0.0, 0, 0);
+        let (mut work, mut counts, mut finished) = (0.0, [0, 0], 0);
         for (part, (row, at, recorded)) in prologue.chain(rows).enumerate() {
             let cursor = Cursor { row: row as u32, time: at.time };
             let mut rest = recorded.as_slice();
             while !rest.is_empty() {
                 let taken = take(rest, &mut work, flight.pace);
                 record(&mut encoder, &rest[..taken], cursor);
-                launches += taken as u64;
+                counts[0] += rest[..taken].iter().filter(|d| d.last).count() as u64;
+                counts[1] += taken as u64;
                 rest = &rest[taken..];
                 if rest.is_empty() && part > 0 {
                     finished = row + 1;
@@ -183,7 +189,7 @@ impl WgpuSession {
         let bytes = 4 * self.program.output_len as u64;
         encoder.copy_buffer_to_buffer(&self.output, 0, &self.download, 0, bytes);
         flight.submit(encoder, work, self.program.rows.len())?;
-        Ok(launches)
+        Ok(counts)
     }
 
     /// Maps the download buffer and copies it out.
@@ -239,20 +245,25 @@ impl Session for WgpuSession {
             submits: 0,
             waited: Duration::ZERO,
         };
-        let launches = self.submit_all(&mut flight)?;
+        let [launches, dispatches] = self.submit_all(&mut flight)?;
         let host_ms = (start.elapsed() - flight.waited).as_secs_f64() * 1e3;
         self.download(&mut flight, out)?;
-        let stats = RunStats { submits: flight.submits, readbacks: 1, launches, host_ms };
+        let submits = flight.submits;
+        let stats = RunStats { submits, readbacks: 1, launches, dispatches, host_ms };
         self.pace = pace;
         Ok(stats)
     }
+
+    fn tuned(&self) -> Option<&Tuned> {
+        Some(&self.tuned)
+    }
 }
 
-/// How many of `launches` still fit into the chunk that holds `work`: at least one.
-fn take(launches: &[Recorded], work: &mut f64, pace: &Pace) -> usize {
+/// How many of `dispatches` still fit into the chunk that holds `work`: at least one.
+fn take(dispatches: &[Dispatch], work: &mut f64, pace: &Pace) -> usize {
     let mut taken = 0;
-    for launch in launches {
-        *work += Pace::work(launch);
+    for dispatch in dispatches {
+        *work += Pace::work(dispatch);
         taken += 1;
         if pace.seconds(*work) >= CHUNK.as_secs_f64() {
             break;
@@ -261,13 +272,13 @@ fn take(launches: &[Recorded], work: &mut f64, pace: &Pace) -> usize {
     taken
 }
 
-fn record(encoder: &mut CommandEncoder, launches: &[Recorded], cursor: Cursor) {
+pub(super) fn record(encoder: &mut CommandEncoder, dispatches: &[Dispatch], cursor: Cursor) {
     let words = [cursor.row, cursor.time];
     let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-    for launch in launches {
-        pass.set_pipeline(&launch.pipeline);
+    for dispatch in dispatches {
+        pass.set_pipeline(&dispatch.pipeline);
         pass.set_immediates(0, bytemuck::bytes_of(&words));
-        pass.set_bind_group(0, &launch.bind_group, &[]);
-        pass.dispatch_workgroups(launch.grid[0], launch.grid[1], 1);
+        pass.set_bind_group(0, &dispatch.bind_group, &[]);
+        pass.dispatch_workgroups(dispatch.grid[0], dispatch.grid[1], 1);
     }
 }

@@ -8,14 +8,14 @@ use unnoise::backend::cpu::Cpu;
 use unnoise::backend::wgpu::{Adapters, Wgpu};
 
 /// Whether `UNNOISE_REQUIRE`, a list with commas, names `device`.
-fn required(device: &str) -> bool {
+pub fn required(device: &str) -> bool {
     let list = std::env::var("UNNOISE_REQUIRE").unwrap_or_default();
     list.split(',').any(|name| name.trim() == device)
 }
 
 /// Says once for each test that it does not run on the device. libtest cannot ignore a test that
 /// has begun, and hides what `eprintln!` writes in one that passes, so this goes past it.
-fn note_ignored(reason: &str) {
+pub fn note_ignored(reason: &str) {
     static NOTED: Mutex<Option<HashSet<String>>> = Mutex::new(None);
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test").to_string();

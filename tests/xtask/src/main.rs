@@ -1,14 +1,18 @@
 //! `cargo xtask test [ARGS]`: makes sure that a GPU API is there, then runs every test and lets
 //! none of those that need wgpu be skipped. ARGS go to `cargo test`.
+//!
+//! `cargo xtask compare BASE NEW`: what two runs of the benches say, see [`compare`].
 
+mod compare;
 mod vulkan;
 
 use serde_json::Value;
 use std::env;
 use std::process::{Command, ExitCode};
 
-const USAGE: &str = "usage: cargo xtask test [ARGS FOR cargo test]";
+const USAGE: &str = "cargo xtask test [ARGS FOR cargo test]";
 
+/// Exits with 2 for bad input, 1 for a failed test or a slower case.
 fn main() -> ExitCode {
     let mut args = env::args().skip(1);
     let verb = args.next();
@@ -16,16 +20,20 @@ fn main() -> ExitCode {
     if rest.first().is_some_and(|arg| arg == "--") {
         rest.remove(0);
     }
-    let done = match verb.as_deref() {
-        Some("test") => test(&rest),
-        _ => Err(USAGE.to_string()),
+    let failed = |code, message| {
+        eprintln!("xtask: {message}");
+        ExitCode::from(code)
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("xtask: {message}");
-            ExitCode::FAILURE
-        }
+    match verb.as_deref() {
+        Some("test") => test(&rest).map_or_else(|e| failed(1, e), |()| ExitCode::SUCCESS),
+        Some("compare") => match compare::compare(&rest) {
+            Ok((table, good)) => {
+                print!("{table}");
+                ExitCode::from(u8::from(!good))
+            }
+            Err(message) => failed(2, message),
+        },
+        _ => failed(2, format!("usage: {USAGE}\n       {}", compare::USAGE)),
     }
 }
 

@@ -142,20 +142,15 @@ fn place(number: u32) -> Place {
         number % columns * QUADS_N, row / tiles / p.n);
 }
 
-// Pixel `i` of a tile: its number in y, and whether the map has it.
-struct Pixel {
-    index: u32,
-    inside: bool,
-}
-
-fn pixel(at: Place, i: u32) -> Pixel {
+// Pixel `i` of a tile.
+fn pixel(at: Place, i: u32) -> Own {
     let y = at.y + i / TILE_W;
     let x = at.x + i % TILE_W;
-    return Pixel((at.sample * p.ho + y) * p.wo + x, y < p.ho && x < p.wo);
+    return Own((at.sample * p.ho + y) * p.wo + x, y < p.ho && x < p.wo);
 }
 
 // The pixel of this thread's result `i`.
-fn own_pixel(at: Place, i: u32, thread: u32) -> Pixel {
+fn own_row(at: Place, i: u32, thread: u32) -> Own {
     return pixel(at, i / OWN * 8u + i % OWN + thread / QUADS_N);
 }
 
@@ -168,11 +163,23 @@ fn own_count(at: Place) -> u32 {
 //!include halo
 #endif
 
-// The results of a thread are walked in plain loops. An array that a variable indexes is not kept
-// in registers, so they are not the `sums`.
-alias Results = array<vec4<f32>, OCTETS * OWN>;
-#ifndef PART_REDUCE
+const RESULTS: u32 = OCTETS * OWN;
 
+// Pixels of the tile that the map has.
+fn tile_rows(at: Place) -> u32 {
+    return min(TILE_H, p.ho - at.y) * min(TILE_W, p.wo - at.x);
+}
+
+fn rows_of_y() -> u32 {
+    return p.n * p.ho * p.wo;
+}
+
+fn columns_of_y() -> u32 {
+    return p.cout;
+}
+//!include results
+
+#ifndef PART_REDUCE
 fn results_of_sums() -> Results {
     var results: Results;
     for (var i = 0u; i < OCTETS; i++) {
@@ -184,34 +191,7 @@ fn results_of_sums() -> Results {
 }
 #endif
 
-#ifdef PART_PARTIAL
-fn store_sums(at: Place, thread: u32) {
-    let quads = (p.cout + 3u) / 4u;
-    let quad = at.quad + thread % QUADS_N;
-    var results = results_of_sums();
-    for (var i = 0u; i < own_count(at) && quad < quads; i++) {
-        let own = own_pixel(at, i, thread);
-        if own.inside {
-            store_partial(results[i], at.split, own.index, p.n * p.ho * p.wo, quad, quads);
-        }
-    }
-}
-#else
-#ifdef PART_REDUCE
-fn results_of_parts(at: Place, thread: u32) -> Results {
-    let quads = (p.cout + 3u) / 4u;
-    let quad = at.quad + thread % QUADS_N;
-    var results: Results;
-    for (var i = 0u; i < own_count(at) && quad < quads; i++) {
-        let own = own_pixel(at, i, thread);
-        if own.inside {
-            results[i] = add_partial(own.index, p.n * p.ho * p.wo, quad, quads);
-        }
-    }
-    return results;
-}
-#endif
-
+#ifndef PART_PARTIAL
 // bias + row of the sample.
 fn addend(at: Place, column: u32, width: u32) -> vec4<f32> {
     var v = vec4<f32>();
@@ -243,7 +223,7 @@ fn store_results(at: Place, thread: u32) {
     var results = results_of_sums();
 #endif
     for (var i = 0u; i < own_count(at) && width > 0u; i++) {
-        let own = own_pixel(at, i, thread);
+        let own = own_row(at, i, thread);
         if own.inside {
             let first = own.index * p.cout + column;
             results[i] = finish(results[i] + more, first, width);
@@ -254,32 +234,6 @@ fn store_results(at: Place, thread: u32) {
     store_tile_moments(at, thread, column, &results);
 #endif
 }
-
-#ifdef STORE_MOMENTS
-// The sum of (v - center) to the first or second power over the tile's pixels.
-fn deviations(at: Place, thread: u32, results: ptr<function, Results>, center: vec4<f32>,
-    squared: bool) -> vec4<f32> {
-    var sum = vec4<f32>();
-    for (var i = 0u; i < own_count(at); i++) {
-        if own_pixel(at, i, thread).inside {
-            let d = (*results)[i] - center;
-            sum += select(d, d * d, squared);
-        }
-    }
-    return column_total(sum, thread);
-}
-
-fn store_tile_moments(at: Place, thread: u32, column: u32, results: ptr<function, Results>) {
-    let count = min(TILE_H, p.ho - at.y) * min(TILE_W, p.wo - at.x);
-    // The mean of the deviations is what rounding left of a mean.
-    let near = deviations(at, thread, results, vec4<f32>(), false) / f32(count);
-    let mean = near + deviations(at, thread, results, near, false) / f32(count);
-    let m2 = deviations(at, thread, results, mean, true);
-    if thread < QUADS_N {
-        store_moments(Region(p.into, p.tiles, p.cout), at.sample, at.tile, column, count, mean, m2);
-    }
-}
-#endif
 #endif
 
 @compute @workgroup_size(THREADS)
@@ -289,7 +243,7 @@ fn conv2d(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: v
 #endif
     @builtin(local_invocation_index) thread: u32) {
     let at = place(workgroup_number(id, grid));
-    if at.split >= SPLITS {
+    if at.split >= DISPATCHED {
         return;
     }
 #ifndef PART_REDUCE

@@ -71,13 +71,6 @@ struct Params {
 #endif
 #endif
 
-// Splits of k that a dispatch computes.
-#ifdef PART_REDUCE
-const DISPATCHED: u32 = 1u;
-#else
-const DISPATCHED: u32 = SPLITS;
-#endif
-
 // The part of the product that a workgroup computes: rows row .. end, columns from 4 quad on, steps
 // of k from `first_k` to `end_k`.
 struct Place {
@@ -175,18 +168,30 @@ fn add_products(at: Place, thread: u32, lane: u32) {
 #endif
 #endif
 
-// The results of a thread are walked in plain loops, up to the last row of the tile. An array that
-// a variable indexes is not kept in registers, so they are not the `sums`.
-alias Results = array<vec4<f32>, PARTS * ROWS>;
+const RESULTS: u32 = PARTS * ROWS;
 
-fn own_row(at: Place, i: u32, thread: u32) -> u32 {
-    return at.row + thread / QUADS_N + i * STEP_M;
+fn own_row(at: Place, i: u32, thread: u32) -> Own {
+    let row = at.row + thread / QUADS_N + i * STEP_M;
+    return Own(row, row < at.end);
 }
 
 // Rows of this thread that may lie inside the tile.
 fn own_count(at: Place) -> u32 {
     return (at.end - at.row + STEP_M - 1u) / STEP_M;
 }
+
+fn tile_rows(at: Place) -> u32 {
+    return at.end - at.row;
+}
+
+fn rows_of_y() -> u32 {
+    return p.m;
+}
+
+fn columns_of_y() -> u32 {
+    return p.n;
+}
+//!include results
 
 #ifndef PART_REDUCE
 fn results_of_sums() -> Results {
@@ -198,31 +203,7 @@ fn results_of_sums() -> Results {
 }
 #endif
 
-#ifdef PART_PARTIAL
-fn store_sums(at: Place, thread: u32) {
-    let quads = (p.n + 3u) / 4u;
-    let quad = at.quad + thread % QUADS_N;
-    var results = results_of_sums();
-    for (var i = 0u; i < own_count(at) && quad < quads; i++) {
-        let row = own_row(at, i, thread);
-        if row < at.end {
-            store_partial(results[i], at.split, row, p.m, quad, quads);
-        }
-    }
-}
-#else
-#ifdef PART_REDUCE
-fn results_of_parts(at: Place, thread: u32) -> Results {
-    let quads = (p.n + 3u) / 4u;
-    let quad = min(at.quad + thread % QUADS_N, quads - 1u);
-    var results: Results;
-    for (var i = 0u; i < own_count(at); i++) {
-        results[i] = add_partial(min(own_row(at, i, thread), at.end - 1u), p.m, quad, quads);
-    }
-    return results;
-}
-#endif
-
+#ifndef PART_PARTIAL
 // The bias of columns column .. column + 4, of values (part 0) or gates.
 fn bias_quad(part: u32, column: u32, width: u32) -> vec4<f32> {
 #ifdef BIAS
@@ -247,46 +228,21 @@ fn store_results(at: Place, thread: u32) {
     var results = results_of_sums();
 #endif
     for (var i = 0u; i < own_count(at) && width > 0u; i++) {
-        let row = own_row(at, i, thread);
-        if row < at.end {
+        let own = own_row(at, i, thread);
+        if own.inside {
+            let first = own.index * p.n + column;
             var v = results[i] + bias;
 #ifdef GATE
             v *= activate(results[ROWS + i] + gate_bias, ACT_GELU);
 #endif
-            results[i] = finish(v, row * p.n + column, width);
-            store_quad(results[i], row * p.n + column, width);
+            results[i] = finish(v, first, width);
+            store_quad(results[i], first, width);
         }
     }
 #ifdef STORE_MOMENTS
     store_tile_moments(at, thread, column, &results);
 #endif
 }
-
-#ifdef STORE_MOMENTS
-// The sum of (v - center) to the first or second power over the tile's rows.
-fn tile_deviations(at: Place, thread: u32, results: ptr<function, Results>, center: vec4<f32>,
-    squared: bool) -> vec4<f32> {
-    var sum = vec4<f32>();
-    for (var i = 0u; i < own_count(at); i++) {
-        if own_row(at, i, thread) < at.end {
-            let d = (*results)[i] - center;
-            sum += select(d, d * d, squared);
-        }
-    }
-    return column_total(sum, thread);
-}
-
-fn store_tile_moments(at: Place, thread: u32, column: u32, results: ptr<function, Results>) {
-    let count = at.end - at.row;
-    // The mean of the deviations is what rounding left of a mean.
-    let near = tile_deviations(at, thread, results, vec4<f32>(), false) / f32(count);
-    let mean = near + tile_deviations(at, thread, results, near, false) / f32(count);
-    let m2 = tile_deviations(at, thread, results, mean, true);
-    if thread < QUADS_N {
-        store_moments(Region(p.into, p.tiles, p.n), at.sample, at.tile, column, count, mean, m2);
-    }
-}
-#endif
 #endif
 
 @compute @workgroup_size(THREADS)

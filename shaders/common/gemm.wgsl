@@ -1,5 +1,6 @@
 //!include grid
 //!include lanes
+//!include row_product
 // The tile of sums under linear, conv2d and attention: TILE_M rows x TILE_N columns, each thread 4
 // columns (a quad) of ROWS rows, which lie STEP_M apart. The including kernel says how many such
 // tiles a thread sums up (PARTS) and how many tiles of b are staged at a time (STAGED).
@@ -16,12 +17,6 @@ const QUADS_K: u32 = STAGE_K / 4u;
 
 // The sums of a thread, [PARTS][ROWS].
 var<private> sums: array<vec4<f32>, PARTS * ROWS>;
-
-// sum + a b for four steps of k.
-fn row_product(sum: vec4<f32>, a: vec4<f32>, b: mat4x4<f32>) -> vec4<f32> {
-    return fma(vec4(a.w), b[3], fma(vec4(a.z), b[2], fma(vec4(a.y), b[1],
-        fma(vec4(a.x), b[0], sum))));
-}
 
 #ifdef METHOD_TILED
 // Both operands are staged in workgroup memory as 16-byte words: a as [row][k / 4] over k, b as

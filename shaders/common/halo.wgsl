@@ -1,5 +1,6 @@
 // The sums of conv2d: its loader, and the product. The pixels under the filter over a tile, its
 // halo, are staged in workgroup memory a few channels at a time, then the shortcut's pixels.
+//!include row_product
 const HALO_W: u32 = (TILE_W - 1u) * STRIDE + KERNEL;
 const HALO_H: u32 = (TILE_H - 1u) * STRIDE + KERNEL;
 const HALO: u32 = max(HALO_W * HALO_H, TILE_M);
@@ -59,7 +60,7 @@ fn channels(at: Place, c: u32) -> Channels {
 #endif
     for (var i = 0u; i < 4u; i++) {
         let channel = min(c + i, cin - 1u);
-        let norm = group_norms[channel / (cin / GROUPS)];
+        let norm = group_norms[group_of(channel, cin)];
         affine.mean[i] = norm.x;
         affine.rstd[i] = norm.y;
         affine.gamma[i] = vectors[channel];
@@ -187,12 +188,6 @@ fn weight_block(row: u32, quad: u32) -> mat4x4<f32> {
         vec4<f32>(weight[min(row + 2u, last) * quads + column]),
         vec4<f32>(weight[min(row + 3u, last) * quads + column]));
 #endif
-}
-
-// sum + a b for four steps of k.
-fn row_product(sum: vec4<f32>, a: vec4<f32>, b: mat4x4<f32>) -> vec4<f32> {
-    return fma(vec4(a.w), b[3], fma(vec4(a.z), b[2], fma(vec4(a.y), b[1],
-        fma(vec4(a.x), b[0], sum))));
 }
 
 // Adds the products of one tap whose halo begins at `first`. The loop over octets is short and its

@@ -11,12 +11,6 @@ struct Channels {
     rstd: vec4<f32>,
 }
 
-#ifdef GROUPS
-fn group_of(channel: u32) -> u32 {
-    return u32((f32(channel) + 0.5) * (f32(GROUPS) / f32(p.k)));
-}
-#endif
-
 // Channels k .. k + 4.
 fn channels(k: u32, lane: u32) -> Channels {
     var c: Channels;
@@ -28,7 +22,7 @@ fn channels(k: u32, lane: u32) -> Channels {
     c.gamma = gather_low(affine);
     c.beta = gather_high(affine);
 #ifdef GROUPS
-    let norm = group_norms[group_of(channel)];
+    let norm = group_norms[group_of(channel, p.k)];
     let part = select(norm.x, norm.y, lane >= 4u);
     c.mean = gather_low(part);
     c.rstd = gather_high(part);
@@ -39,8 +33,8 @@ fn channels(k: u32, lane: u32) -> Channels {
         c.gamma[i] = vectors[channel];
         c.beta[i] = vectors[p.k + channel];
 #ifdef GROUPS
-        c.mean[i] = group_norms[group_of(channel)].x;
-        c.rstd[i] = group_norms[group_of(channel)].y;
+        c.mean[i] = group_norms[group_of(channel, p.k)].x;
+        c.rstd[i] = group_norms[group_of(channel, p.k)].y;
 #endif
     }
 #endif

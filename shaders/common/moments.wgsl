@@ -31,7 +31,12 @@ var<workgroup> scratch: array<vec4<f32>, max(THREADS, GROUPS)>;
 // (mean, 1 / sqrt(variance + eps)) of each group of the workgroup's sample.
 var<workgroup> group_norms: array<vec2<f32>, GROUPS>;
 
-// Chan, Golub, LeVeque 1983, eq. 2.1: nothing is squared that has not lost its mean.
+// The group of one of `c` channels, without a division of integers, which is slow.
+fn group_of(channel: u32, c: u32) -> u32 {
+    return u32((f32(channel) + 0.5) * (f32(GROUPS) / f32(c)));
+}
+
+// Chan, Golub & LeVeque 1979, eq. 2.1: nothing is squared that has not lost its mean.
 fn merge(a: Moments, b: Moments) -> Moments {
     let count = a.count + b.count;
     let part = b.count / max(count, 1.0);

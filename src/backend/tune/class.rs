@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 /// Parameters that change neither how much is computed nor what is read: they do not part classes.
 const APART: &[&str] =
-    &["map", "act", "act_in", "scale", "eps", "from", "from_a", "from_b", "into"];
+    &["map", "act", "act_in", "scale", "eps", "from_x", "from_a", "from_b", "into"];
 
 /// The class of a call on buffers of these types, as text that a person can read:
 /// `conv2d x:f32 weight:f32 y:f32 n=1 h=32 w=32 ...`.
@@ -27,7 +27,18 @@ pub fn class(call: &Call, dtypes: &[Option<DType>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::{RowMap, linear};
+    use crate::ops::{Op, RowMap, conv2d, linear};
+
+    #[test]
+    fn what_parts_no_class_is_a_parameter_of_a_product() {
+        let fields = [linear::Params::FIELDS, conv2d::Params::FIELDS].concat();
+        for name in APART {
+            assert!(fields.iter().any(|(field, _)| field == name), "{name}");
+        }
+        let p = linear::Params { m: 3, k: 5, n: 7, ..bytemuck::Zeroable::zeroed() };
+        let elsewhere = linear::Params { from_x: 8, into: 9, ..p };
+        assert_eq!(class(&elsewhere.into(), &[]), class(&p.into(), &[]));
+    }
 
     #[test]
     fn a_class_is_shapes_and_types() {

@@ -1,7 +1,7 @@
 // y = act((conv(load(x | x2), w) + shortcut(skip | skip2) + bias + row + residual) * scale).
 // x, x2 [n, h, w, c], w [k][k][cin][cout padded to 4] and the shortcut's rows, y [n, ho, wo, cout].
-// One workgroup TILE_M pixels of a sample x TILE_N couts; common/halo.wgsl sums. Compute: 2 FLOP an
-// output and step of K; 8 pixels x 4 couts a thread are 128 FMA to 12 16-byte loads.
+// One workgroup TILE_M pixels of a sample x TILE_N couts, summed by conv_load and halo. Compute: 2
+// FLOP an output and step of K; 8 pixels x 4 couts a thread are 128 FMA to 12 16-byte loads.
 // Reference: src/ops/conv2d.rs
 //!include grid
 //!include rowmap
@@ -55,7 +55,11 @@ struct Params {
 @group(0) @binding(2) var<storage, read> x2: array<x2_t>;
 #endif
 #endif
+#ifdef METHOD_MATRIX
+@group(0) @binding(3) var<storage, read> weight: array<weight_t>;
+#else
 @group(0) @binding(3) var<storage, read> weight: array<vec4<weight_t>>;
+#endif
 #endif
 #ifdef HAS_VECTORS
 @group(0) @binding(4) var<storage, read> vectors: array<f32>;
@@ -105,22 +109,33 @@ struct Params {
 #endif
 #endif
 
-// A tile is TILE_H x TILE_W pixels: octets of 8, each 8 / TILE_W lines. Threads of the same couts
-// share its octets by their lane, 0 to 7: METHOD_TILED gives a thread one pixel of each octet,
-// METHOD_SUBGROUP all 8, of which its lane loads one.
-const OCTETS: u32 = TILE_M / 8u;
+// A tile is TILE_H x TILE_W pixels.
 const TILE_W: u32 = select(4u, 8u, TILE_M > 16u);
 const TILE_H: u32 = TILE_M / TILE_W;
+#ifdef METHOD_MATRIX
+const PARTS: u32 = 1u;
+const STAGE_K: u32 = 16u;
+// Lines of the halo that one line of the filter reads, and all that are kept: see halo_matrix.
+const LINES: u32 = TILE_H + (KERNEL - 1u) / STRIDE;
+const STAGED: u32 = KERNEL * STRIDE * LINES * TILE_W;
+//!include matrix
+#else
+// Its pixels are octets of 8, each 8 / TILE_W lines. Threads of the same couts share its octets by
+// their lane, 0 to 7: METHOD_TILED gives a thread one pixel of each octet, METHOD_SUBGROUP all 8,
+// of which its lane loads one.
+const OCTETS: u32 = TILE_M / 8u;
 const QUADS_N: u32 = TILE_N / 4u;
 #ifdef METHOD_SUBGROUP
 const OWN: u32 = 8u;
 #else
 const OWN: u32 = 1u;
 #endif
-const THREADS: u32 = 8u / OWN * QUADS_N;
+const STEP_M: u32 = 8u / OWN;
+const THREADS: u32 = STEP_M * QUADS_N;
 
 // The sums of a thread's pixels and four couts.
 var<private> sums: array<array<vec4<f32>, OWN>, OCTETS>;
+#endif
 
 // What a workgroup computes: a tile of a sample from output pixel (y, x) on, couts from 4 quad on.
 struct Place {
@@ -149,21 +164,26 @@ fn pixel(at: Place, i: u32) -> Own {
     return Own((at.sample * p.ho + y) * p.wo + x, y < p.ho && x < p.wo);
 }
 
+const RESULTS: u32 = TILE_M / STEP_M;
+
 // The pixel of this thread's result `i`.
 fn own_row(at: Place, i: u32, thread: u32) -> Own {
-    return pixel(at, i / OWN * 8u + i % OWN + thread / QUADS_N);
+    return pixel(at, i * STEP_M + thread / QUADS_N);
 }
 
 // Results of a thread that may lie inside the map.
 fn own_count(at: Place) -> u32 {
-    return (min(TILE_H, p.ho - at.y) * TILE_W + 7u) / 8u * OWN;
+    return (min(TILE_H, p.ho - at.y) * TILE_W + STEP_M - 1u) / STEP_M;
 }
 
 #ifndef PART_REDUCE
+//!include conv_load
+#ifdef METHOD_MATRIX
+//!include halo_matrix
+#else
 //!include halo
 #endif
-
-const RESULTS: u32 = OCTETS * OWN;
+#endif
 
 // Pixels of the tile that the map has.
 fn tile_rows(at: Place) -> u32 {
@@ -177,10 +197,15 @@ fn rows_of_y() -> u32 {
 fn columns_of_y() -> u32 {
     return p.cout;
 }
+
+fn weight_width() -> u32 {
+    return p.cout;
+}
 //!include results
 
 #ifndef PART_REDUCE
-fn results_of_sums() -> Results {
+#ifndef METHOD_MATRIX
+fn results_of_sums(thread: u32) -> Results {
     var results: Results;
     for (var i = 0u; i < OCTETS; i++) {
         for (var j = 0u; j < OWN; j++) {
@@ -189,6 +214,7 @@ fn results_of_sums() -> Results {
     }
     return results;
 }
+#endif
 #endif
 
 #ifndef PART_PARTIAL
@@ -220,7 +246,7 @@ fn store_results(at: Place, thread: u32) {
 #ifdef PART_REDUCE
     var results = results_of_parts(at, thread);
 #else
-    var results = results_of_sums();
+    var results = results_of_sums(thread);
 #endif
     for (var i = 0u; i < own_count(at) && width > 0u; i++) {
         let own = own_row(at, i, thread);
@@ -239,7 +265,10 @@ fn store_results(at: Place, thread: u32) {
 @compute @workgroup_size(THREADS)
 fn conv2d(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>,
 #ifdef METHOD_SUBGROUP
-    @builtin(subgroup_invocation_id) lane: u32,
+    @builtin(subgroup_invocation_id) invocation: u32,
+#endif
+#ifdef METHOD_MATRIX
+    @builtin(subgroup_id) subgroup: u32,
 #endif
     @builtin(local_invocation_index) thread: u32) {
     let at = place(workgroup_number(id, grid));
@@ -248,9 +277,14 @@ fn conv2d(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: v
     }
 #ifndef PART_REDUCE
 #ifdef METHOD_SUBGROUP
-    convolve(at, thread, lane % 8u);
-#else
+    convolve(at, thread, invocation % 8u);
+#endif
+#ifdef METHOD_TILED
     convolve(at, thread, thread / QUADS_N);
+#endif
+#ifdef METHOD_MATRIX
+    convolve(at, thread, subgroup);
+    store_matrices(subgroup);
 #endif
 #endif
 #ifdef PART_PARTIAL

@@ -11,8 +11,14 @@ const PARTS: u32 = 2u;
 #else
 const PARTS: u32 = 1u;
 #endif
+#ifdef METHOD_MATRIX
+const STAGE_K: u32 = 32u;
+const STAGED: u32 = TILE_M;
+//!include matrix
+#else
 const STAGED: u32 = PARTS;
 //!include gemm
+#endif
 #ifdef HAS_MOMENTS
 //!include moments
 #endif
@@ -45,7 +51,11 @@ struct Params {
 #else
 @group(0) @binding(1) var<storage, read> x: array<x_t>;
 #endif
+#ifdef METHOD_MATRIX
+@group(0) @binding(2) var<storage, read> weight: array<weight_t>;
+#else
 @group(0) @binding(2) var<storage, read> weight: array<vec4<weight_t>>;
+#endif
 #endif
 #ifdef HAS_VECTORS
 @group(0) @binding(3) var<storage, read> vectors: array<f32>;
@@ -129,11 +139,15 @@ fn add_products(at: Place, thread: u32, lane: u32) {
     }
 }
 #else
+// Quads of the rows of x that one thread stages at most.
+const LOADS: u32 = (TILE_M * QUADS_K + THREADS - 1u) / THREADS;
+
+// `lane` is the subgroup under METHOD_MATRIX.
 fn add_products(at: Place, thread: u32, lane: u32) {
     let a_quad = thread % QUADS_K;
-    var base: array<u32, LOADS_A>;
-    var norm: array<vec4<f32>, LOADS_A>;
-    for (var i = 0u; i < LOADS_A; i++) {
+    var base: array<u32, LOADS>;
+    var norm: array<vec4<f32>, LOADS>;
+    for (var i = 0u; i < LOADS; i++) {
         // Rows past the end read the last one; their sums are not stored.
         let row = min((thread + i * THREADS) / QUADS_K, TILE_M - 1u);
         base[i] = map_row(p.map, min(at.row + row, at.end - 1u)) * p.k;
@@ -144,15 +158,21 @@ fn add_products(at: Place, thread: u32, lane: u32) {
     for (var first = at.first_k; first < at.end_k; first += STAGE_K) {
         let k = first + 4u * a_quad;
         let c = channels(k, lane);
-        for (var i = 0u; i < LOADS_A; i++) {
+        for (var i = 0u; i < LOADS; i++) {
             var a = vec4<f32>();
             if k < at.end_k {
                 a = load_x(base[i], k, c, norm[i]);
             }
             if thread + i * THREADS < TILE_M * QUADS_K {
-                tile_a[thread + i * THREADS] = a;
+                stage_quad((thread + i * THREADS) / QUADS_K, 4u * a_quad, a);
             }
         }
+#ifdef METHOD_MATRIX
+        workgroupBarrier();
+        for (var part = 0u; part < PARTS; part++) {
+            multiply_block(part, 0u, first, 4u * at.quad, lane);
+        }
+#else
         for (var i = thread; i < STAGED * STAGE_K * QUADS_N; i += THREADS) {
             let row = first + i / QUADS_N % STAGE_K;
             tile_b[i] = load_weight(row, at.quad + i % QUADS_N, i / (STAGE_K * QUADS_N));
@@ -161,6 +181,7 @@ fn add_products(at: Place, thread: u32, lane: u32) {
         multiply_tiles(0u, thread);
 #ifdef GATE
         multiply_tiles(1u, thread);
+#endif
 #endif
         workgroupBarrier();
     }
@@ -191,16 +212,22 @@ fn rows_of_y() -> u32 {
 fn columns_of_y() -> u32 {
     return p.n;
 }
+
+fn weight_width() -> u32 {
+    return PARTS * p.n;
+}
 //!include results
 
 #ifndef PART_REDUCE
-fn results_of_sums() -> Results {
+#ifndef METHOD_MATRIX
+fn results_of_sums(thread: u32) -> Results {
     var results: Results;
-    for (var i = 0u; i < PARTS * ROWS; i++) {
+    for (var i = 0u; i < RESULTS; i++) {
         results[i] = sums[i];
     }
     return results;
 }
+#endif
 #endif
 
 #ifndef PART_PARTIAL
@@ -225,7 +252,7 @@ fn store_results(at: Place, thread: u32) {
 #ifdef PART_REDUCE
     var results = results_of_parts(at, thread);
 #else
-    var results = results_of_sums();
+    var results = results_of_sums(thread);
 #endif
     for (var i = 0u; i < own_count(at) && width > 0u; i++) {
         let own = own_row(at, i, thread);
@@ -250,6 +277,9 @@ fn linear(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: v
 #ifdef METHOD_SUBGROUP
     @builtin(subgroup_invocation_id) invocation: u32,
 #endif
+#ifdef METHOD_MATRIX
+    @builtin(subgroup_id) subgroup: u32,
+#endif
     @builtin(local_invocation_index) thread: u32) {
     let at = place(workgroup_number(id, grid));
     if at.split >= DISPATCHED {
@@ -259,7 +289,11 @@ fn linear(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: v
 #ifdef METHOD_SUBGROUP
     let lane = invocation % 8u;
 #else
+#ifdef METHOD_MATRIX
+    let lane = subgroup;
+#else
     let lane = thread;
+#endif
 #endif
 #ifdef GROUPS
     let none = Region(0u, 0u, 0u);
@@ -269,6 +303,9 @@ fn linear(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: v
     load_row_norms(at, thread);
 #endif
     add_products(at, thread, lane);
+#ifdef METHOD_MATRIX
+    store_matrices(subgroup);
+#endif
 #endif
 #ifdef PART_PARTIAL
     store_sums(at, thread);

@@ -21,12 +21,12 @@ var<private> sums: array<vec4<f32>, PARTS * ROWS>;
 #ifdef METHOD_TILED
 // Both operands are staged in workgroup memory as 16-byte words: a as [row][k / 4] over k, b as
 // [part][k][column / 4]. The rows that a wave reads together fall into different banks.
-// Words of the a and b tiles that one thread stages at most.
-const LOADS_A: u32 = (TILE_M * QUADS_K + THREADS - 1u) / THREADS;
-const LOADS_B: u32 = (STAGED * STAGE_K * QUADS_N + THREADS - 1u) / THREADS;
-
 var<workgroup> tile_a: array<vec4<f32>, TILE_M * QUADS_K>;
 var<workgroup> tile_b: array<vec4<f32>, STAGED * STAGE_K * QUADS_N>;
+
+fn stage_quad(row: u32, k: u32, v: vec4<f32>) {
+    tile_a[row * QUADS_K + k / 4u] = v;
+}
 
 // Four rows of a quad of columns of tile_b.
 fn tile_block(at: u32) -> mat4x4<f32> {

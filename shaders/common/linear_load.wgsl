@@ -73,6 +73,7 @@ fn load_x(base: u32, k: u32, c: Channels, row: vec4<f32>) -> vec4<f32> {
     return v;
 }
 
+#ifndef METHOD_MATRIX
 // Columns 4 quad .. 4 quad + 4 of a row of the weight (part 1: of the gates), held inside it.
 fn load_weight(k: u32, quad: u32, part: u32) -> vec4<f32> {
     let row = min(k, p.k - 1u);
@@ -93,6 +94,12 @@ fn load_weight(k: u32, quad: u32, part: u32) -> vec4<f32> {
     return vec4<f32>(weight[row * ((p.n + 3u) / 4u) + inside]);
 #endif
 }
+
+fn weight_block(k: u32, quad: u32, part: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(load_weight(k, quad, part), load_weight(k + 1u, quad, part),
+        load_weight(k + 2u, quad, part), load_weight(k + 3u, quad, part));
+}
+#endif
 
 #ifdef NORM_ROWS
 // Threads that share a row.
@@ -141,8 +148,3 @@ fn load_row_norms(at: Place, thread: u32) {
     workgroupBarrier();
 }
 #endif
-
-fn weight_block(k: u32, quad: u32, part: u32) -> mat4x4<f32> {
-    return mat4x4<f32>(load_weight(k, quad, part), load_weight(k + 1u, quad, part),
-        load_weight(k + 2u, quad, part), load_weight(k + 3u, quad, part));
-}

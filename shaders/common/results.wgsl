@@ -23,7 +23,7 @@ alias Results = array<vec4<f32>, RESULTS>;
 fn store_sums(at: Place, thread: u32) {
     let quads = (columns_of_y() + 3u) / 4u;
     let quad = at.quad + thread % QUADS_N;
-    var results = results_of_sums();
+    var results = results_of_sums(thread);
     for (var i = 0u; i < own_count(at) && quad < quads; i++) {
         let own = own_row(at, i, thread);
         if own.inside {

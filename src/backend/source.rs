@@ -7,7 +7,7 @@
 //! `<arg>_t`, the element type of each bound buffer.
 
 use crate::error::{Error, Result};
-use crate::ops::{self, Arg, Call, Facts, Part, Tile};
+use crate::ops::{self, Arg, Call, Facts, Method, Part, Tile};
 use crate::tensor::DType;
 use std::fmt::Write as _;
 use xxhash_rust::xxh3::Xxh3;
@@ -48,14 +48,17 @@ const WGSL: &[(&str, &str)] = embed![
 const WGSL_COMMON: &[(&str, &str)] = embed![
     "common/activate",
     "common/adaptive",
+    "common/conv_load",
     "common/cursor",
     "common/draw",
     "common/epilogue",
     "common/gemm",
     "common/grid",
     "common/halo",
+    "common/halo_matrix",
     "common/lanes",
     "common/linear_load",
+    "common/matrix",
     "common/moments",
     "common/normal",
     "common/output",
@@ -77,7 +80,7 @@ const WGSL_COMMON: &[(&str, &str)] = embed![
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Variant {
     pub op: &'static str,
-    /// The op's own defines.
+    /// The op's own defines, and what its tile needs of the device.
     pub defines: Vec<(&'static str, u32)>,
     /// For each of the op's `ARGS` the element type, if bound.
     pub dtypes: Vec<Option<DType>>,
@@ -87,12 +90,18 @@ pub struct Variant {
 }
 
 impl Variant {
-    /// The variants that `call` needs with buffers of these types and cut as `tile`, in the order
-    /// in which they run: one, or two where the sum is split.
-    pub fn of(call: &Call, dtypes: &[Option<DType>], tile: Option<Tile>) -> Vec<Variant> {
+    /// The variants that `call` needs with buffers of these types, cut as `tile` on a device of
+    /// these `facts`, in the order in which they run: one, or two where the sum is split.
+    pub fn of(
+        call: &Call,
+        dtypes: &[Option<DType>],
+        tile: Option<Tile>,
+        facts: &Facts,
+    ) -> Vec<Variant> {
+        let of_device = tile.map(|tile| facts.defines(&tile)).unwrap_or_default();
         let variant = |part: &Part| Variant {
             op: call.name(),
-            defines: call.defines(),
+            defines: [call.defines(), of_device.clone()].concat(),
             dtypes: dtypes.to_vec(),
             tile,
             part: *part,
@@ -104,12 +113,15 @@ impl Variant {
     pub fn all(call: &Call, dtypes: &[Option<DType>], facts: &Facts) -> Vec<Variant> {
         let tiles = call.tiles(dtypes, facts);
         match tiles.is_empty() {
-            true => Variant::of(call, dtypes, None),
-            false => tiles.iter().flat_map(|t| Variant::of(call, dtypes, Some(*t))).collect(),
+            true => Variant::of(call, dtypes, None, facts),
+            false => {
+                let of = |tile: &Tile| Variant::of(call, dtypes, Some(*tile), facts);
+                tiles.iter().flat_map(of).collect()
+            }
         }
     }
 
-    /// The defines of the op, of the tile and of the part.
+    /// All defines: also those of the tile and of the part.
     pub fn defines(&self) -> Vec<(&'static str, u32)> {
         let tile = self.tile.map(|tile| tile.defines()).unwrap_or_default();
         [self.defines.clone(), tile, self.part.defines()].concat()
@@ -135,6 +147,9 @@ pub fn wgsl(variant: &Variant, args: &[Arg]) -> Result<String> {
     let mut text = String::new();
     if variant.dtypes.contains(&Some(DType::F16)) {
         text.push_str("enable f16;\n");
+    }
+    if variant.tile.is_some_and(|tile| tile.method == Method::Matrix) {
+        text.push_str("enable wgpu_cooperative_matrix;\n");
     }
     for (name, value) in ops::constants().iter().chain(&variant.defines()) {
         let _ = writeln!(text, "const {name}: u32 = {value}u;");

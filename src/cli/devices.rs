@@ -13,7 +13,8 @@ pub fn run(args: &ListArgs) -> Result<()> {
     if args.json {
         return print_json(&adapters);
     }
-    let head = ["--device", "name", "backend", "driver", "type", "f16", "subgroup", "binding"];
+    let head =
+        ["--device", "name", "backend", "driver", "type", "f16", "subgroup", "matrix", "binding"];
     let mut lines = vec![head.map(String::from)];
     lines.extend(adapters.iter().map(line));
     let note = match adapters.len() {
@@ -23,7 +24,7 @@ pub fn run(args: &ListArgs) -> Result<()> {
     print(&format!("{}\n{note}\n--device cpu is always there", table(&lines)))
 }
 
-fn line(adapter: &AdapterInfo) -> [String; 8] {
+fn line(adapter: &AdapterInfo) -> [String; 9] {
     let software = if adapter.software { " (software)" } else { "" };
     [
         format!("wgpu:{}", adapter.index),
@@ -33,6 +34,11 @@ fn line(adapter: &AdapterInfo) -> [String; 8] {
         format!("{}{software}", adapter.device_type),
         if adapter.f16 { "yes" } else { "no" }.to_string(),
         adapter.subgroup_sizes.map_or("no".into(), |[low, high]| format!("{low}-{high}")),
+        match (adapter.matrix, adapter.matrix_denied) {
+            (Some(side), _) => format!("{side}x{side}"),
+            (None, Some(_)) => "denied".to_string(),
+            (None, None) => "no".to_string(),
+        },
         format!("{:.0} MiB", adapter.max_binding_bytes as f64 / MIB),
     ]
 }

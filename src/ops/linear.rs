@@ -161,8 +161,8 @@ impl Op for Params {
         defines.extend(act("ACT", self.act));
         defines
     }
-    fn tiles(&self, _dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
-        tiles::tiles(self, facts)
+    fn tiles(&self, dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
+        tiles::tiles(self, dtypes, facts)
     }
     fn partial(&self) -> usize {
         (self.m * self.columns().next_multiple_of(4)) as usize

@@ -57,6 +57,9 @@ impl Tile {
     /// Every op's candidates are at most this many: each costs a compilation and a measurement.
     pub const MOST: usize = 12;
 
+    /// Side of the block of sums that a subgroup has under [`Method::Matrix`].
+    pub const BLOCK: u32 = 32;
+
     /// What the kernel source is specialised by.
     pub fn defines(&self) -> Vec<(&'static str, u32)> {
         vec![
@@ -65,6 +68,19 @@ impl Tile {
             ("SPLITS", self.splits),
             (self.method.define(), 1),
         ]
+    }
+
+    /// Blocks of sums under [`Method::Matrix`]: each is a subgroup's.
+    pub fn blocks(&self) -> u32 {
+        self.rows / Tile::BLOCK * (self.columns / Tile::BLOCK)
+    }
+
+    /// Tiles of [`Method::Matrix`], the largest first; wider ones must not pad `n` columns by more
+    /// than an eighth.
+    pub(super) fn matrices(n: u32) -> impl Iterator<Item = Tile> {
+        let fits = move |t: &Tile| t.columns == 32 || 8 * (n.next_multiple_of(64) - n) <= n;
+        let tile = |(rows, columns)| Tile { method: Method::Matrix, rows, columns, splits: 1 };
+        [(64, 64), (64, 32), (32, 64), (32, 32)].map(tile).into_iter().filter(fits)
     }
 
     /// The parts of a launch, in the order in which they run.
@@ -142,12 +158,37 @@ impl Facts {
         software: false,
     };
 
+    /// What the kernel of a tile is specialised by beside the tile.
+    pub fn defines(&self, tile: &Tile) -> Vec<(&'static str, u32)> {
+        if tile.method != Method::Matrix {
+            return Vec::new();
+        }
+        let mut defines =
+            vec![("MATRIX", self.matrix), ("SUBGROUP", self.subgroup_max), ("BLOCK", Tile::BLOCK)];
+        defines.extend((self.matrix == 16).then_some(("MATRIX_16", 1)));
+        defines
+    }
+
+    /// Whether the workgroup memory of a [`Method::Matrix`] kernel fits: `staged` rows of
+    /// `stage_k` steps of k, `parts` tiles of sums, and what norms and moments need.
+    pub(super) fn hold(&self, tile: &Tile, staged: u32, stage_k: u32, parts: u32) -> bool {
+        let threads = tile.blocks() * self.subgroup_max;
+        let operands = 2 * staged * (stage_k + 8);
+        let sums = 4 * parts * tile.rows * tile.columns;
+        let norms = 16 * threads.max(64) + 8 * 64 + 16 * tile.rows + 4 * threads;
+        operands + sums + norms <= self.workgroup_bytes
+    }
+
     /// Whether `tile` can run here on buffers of `dtypes`.
     pub fn allow(&self, tile: &Tile, dtypes: &[Option<DType>]) -> bool {
         match tile.method {
             Method::Tiled => true,
             Method::Subgroup => self.subgroup_min >= Facts::LANES,
-            Method::Matrix => self.matrix > 0 && dtypes.contains(&Some(DType::F16)),
+            Method::Matrix => {
+                let threads = tile.blocks() * self.subgroup_max;
+                let fits = (1..=self.threads).contains(&threads);
+                self.matrix > 0 && fits && dtypes.contains(&Some(DType::F16))
+            }
         }
     }
 }
@@ -185,9 +226,11 @@ mod tests {
             let facts = Facts { subgroup_min: lanes, subgroup_max: lanes, ..Facts::LEAST };
             assert_eq!(facts.allow(&tile(Method::Subgroup), &f32s), allowed, "{lanes}");
         }
-        let facts = Facts { matrix: 16, ..Facts::LEAST };
+        let facts = Facts { matrix: 16, subgroup_max: 64, ..Facts::LEAST };
         assert!(facts.allow(&tile(Method::Matrix), &f16s));
         assert!(!facts.allow(&tile(Method::Matrix), &f32s));
         assert!(!Facts::LEAST.allow(&tile(Method::Matrix), &f16s));
+        let wide = Facts { subgroup_max: 128, ..facts };
+        assert!(!wide.allow(&tile(Method::Matrix), &f16s), "512 threads");
     }
 }

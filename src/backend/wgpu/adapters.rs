@@ -1,5 +1,6 @@
 //! The adapters of this machine, and what they can do.
 
+use super::matrix;
 use crate::ops::Facts;
 use serde::Serialize;
 use wgpu::{Adapter, Backends, DeviceType, Features, Instance};
@@ -20,6 +21,11 @@ pub struct AdapterInfo {
     pub f16: bool,
     /// Smallest and largest subgroup; none without subgroup operations.
     pub subgroup_sizes: Option<[u32; 2]>,
+    /// Cooperative matrices, `16x16x16 f16 f32`: rows x columns x depth, operands, sums.
+    pub matrices: Vec<String>,
+    /// Side of those that kernels use, and why not, where there are some.
+    pub matrix: Option<u32>,
+    pub matrix_denied: Option<&'static str>,
     /// Whether launches can carry a few bytes of their own: required.
     pub immediates: bool,
     /// Where timestamps can be taken: `passes`, `encoders`, `inside passes`.
@@ -66,6 +72,10 @@ fn found() -> Vec<Adapter> {
     if first.is_empty() { adapters(Backends::GL) } else { first }
 }
 
+/// What a kernel with cooperative matrices uses.
+const MATRICES: Features =
+    Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(Features::SUBGROUP).union(Features::SHADER_F16);
+
 fn describe(index: usize, adapter: &Adapter) -> AdapterInfo {
     let info = adapter.get_info();
     let features = adapter.features();
@@ -75,8 +85,14 @@ fn describe(index: usize, adapter: &Adapter) -> AdapterInfo {
         (Features::TIMESTAMP_QUERY_INSIDE_ENCODERS, "encoders"),
         (Features::TIMESTAMP_QUERY_INSIDE_PASSES, "inside passes"),
     ];
+    let matrices = adapter.cooperative_matrix_properties();
+    let matrix_denied = if matrices.is_empty() { None } else { matrix::denied(&info) };
+    let usable = features.contains(MATRICES) && matrix_denied.is_none();
     AdapterInfo {
         index,
+        matrices: matrices.iter().map(matrix::words).collect(),
+        matrix: matrix::side(&matrices).filter(|_| usable),
+        matrix_denied,
         name: info.name,
         backend: info.backend.to_string(),
         driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
@@ -109,7 +125,7 @@ impl AdapterInfo {
         Facts {
             subgroup_min,
             subgroup_max,
-            matrix: 0,
+            matrix: self.matrix.unwrap_or(0),
             workgroup_bytes: self.workgroup_memory_bytes,
             threads: self.workgroup_threads,
             software: self.software,

@@ -8,7 +8,7 @@ use crate::backend::tune::{Identity, Tuner};
 use crate::error::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use wgpu::{
     CommandBuffer, Device, ErrorFilter, Features, PollError, PollType, Queue, SubmissionIndex,
@@ -30,6 +30,8 @@ pub(super) struct Gpu {
     pub pipelines: Arc<Pipelines>,
     pub compiled: Option<Arc<Compiled>>,
     pub tuner: Arc<Tuner>,
+    /// What is wrong with its cooperative matrices, once they were tried.
+    pub matrix_fault: Arc<OnceLock<Option<String>>>,
     failure: Arc<Mutex<Option<String>>>,
     /// Held while the device is polled or given work: wgpu 30 panics when a wait that runs out of
     /// time meets another thread's poll.
@@ -39,11 +41,17 @@ pub(super) struct Gpu {
 impl Gpu {
     /// Opens `adapter` with every limit that it has; `cache` is the folder of what is remembered.
     pub fn open(adapter: &wgpu::Adapter, info: AdapterInfo, cache: Option<&Path>) -> Result<Gpu> {
-        let features = Features::IMMEDIATES | (adapter.features() & USEFUL);
+        let mut features = Features::IMMEDIATES | (adapter.features() & USEFUL);
+        if info.matrix.is_some() {
+            features |= Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        }
         let request = adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("unnoise"),
             required_features: features,
             required_limits: adapter.limits(),
+            // SAFETY: of the experimental features only cooperative matrices are asked for. Kernels
+            // hold to what wgpu says of them: uniform control flow, whole matrices inside buffers.
+            experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },
             ..Default::default()
         });
         let (device, queue) = pollster::block_on(request).map_err(|e| {
@@ -76,6 +84,7 @@ impl Gpu {
             pipelines: Arc::default(),
             compiled: compiled.map(Arc::new),
             tuner: Arc::new(Tuner::new(cache, identity)),
+            matrix_fault: Arc::default(),
             failure,
             turn: Arc::default(),
         })

@@ -7,6 +7,7 @@ mod adapters;
 mod compiled;
 mod gpu;
 mod grid;
+mod matrix;
 mod measure;
 mod pipeline;
 mod prepare;
@@ -133,6 +134,9 @@ mod tests {
             software: device_type == "cpu",
             f16: true,
             subgroup_sizes: None,
+            matrices: Vec::new(),
+            matrix: None,
+            matrix_denied: None,
             immediates,
             timestamps: Vec::new(),
             max_binding_bytes: 1 << 27,

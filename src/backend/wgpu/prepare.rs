@@ -1,12 +1,14 @@
 //! From a program to a session: buffers, weights, pipelines, bind groups.
 
 use super::gpu::Gpu;
+use super::matrix;
 use super::measure::Measure;
 use super::record::{Recorder, Work};
 use super::run::{Dispatch, Pace, WgpuSession};
 use crate::backend::tune::Tuning;
 use crate::backend::{WeightSource, packed};
 use crate::error::{Error, Result};
+use crate::ops::Facts;
 use crate::program::{Body, Program, Slot, Source};
 use std::time::Duration;
 use wgpu::{Buffer, BufferUsages};
@@ -21,9 +23,23 @@ pub(super) fn prepare(
     program: &Program,
     weights: &dyn WeightSource,
 ) -> Result<WgpuSession> {
+    let (facts, note) = matrix::facts(gpu, program)?;
+    let mut session = prepare_on(gpu, facts, tuning, program, weights)?;
+    session.tuned.notes.extend(note);
+    Ok(session)
+}
+
+/// The same on a device of these `facts`.
+pub(super) fn prepare_on(
+    gpu: &Gpu,
+    facts: Facts,
+    tuning: &Tuning,
+    program: &Program,
+    weights: &dyn WeightSource,
+) -> Result<WgpuSession> {
     program.validate()?;
     program.slots.iter().try_for_each(|slot| check_size(gpu, slot))?;
-    let work = Work::of(gpu, program);
+    let work = Work::of(gpu, facts, program);
     let slots = gpu.guarded(|| slots(gpu, program, weights))?;
     let mut tuned = work.classes();
     gpu.tuner.choose(tuning, &mut tuned, &mut Measure::new(gpu, program, &slots, &work))?;

@@ -9,7 +9,7 @@ use super::run::Dispatch;
 use crate::backend::source::Variant;
 use crate::backend::tune::{Tuned, class};
 use crate::error::Result;
-use crate::ops::{Arg, Part, Tile};
+use crate::ops::{Arg, Facts, Part, Tile};
 use crate::program::{Launch, Program};
 use crate::tensor::DType;
 use wgpu::{BindGroupEntry, BindingResource, Buffer, BufferUsages};
@@ -25,6 +25,8 @@ pub(super) struct Cut<'a> {
     pub class: String,
     /// How often a run launches it.
     pub times: u64,
+    /// What the device can do.
+    facts: Facts,
 }
 
 /// Every launch of a program, prologue first.
@@ -33,8 +35,7 @@ pub(super) struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    pub fn of(gpu: &Gpu, program: &'a Program) -> Work<'a> {
-        let facts = gpu.info.facts();
+    pub fn of(gpu: &Gpu, facts: Facts, program: &'a Program) -> Work<'a> {
         let most = gpu.info.max_binding_bytes.min(gpu.info.max_buffer_bytes);
         let rows = |body| program.rows.iter().filter(|row| row.body == body).count() as u64;
         let bodies = program.bodies.iter().enumerate().flat_map(|(i, body)| {
@@ -47,7 +48,7 @@ impl<'a> Work<'a> {
             let mut candidates = launch.call.tiles(&dtypes, &facts);
             candidates.retain(|tile| padded(partial_bytes(launch, tile)) <= most);
             let class = class(&launch.call, &dtypes);
-            Cut { launch, dtypes, candidates, class, times }
+            Cut { launch, dtypes, candidates, class, times, facts }
         };
         let prologue = program.prologue.iter().map(|launch| (launch, 1));
         Work { launches: prologue.chain(bodies).map(cut).collect() }
@@ -76,7 +77,7 @@ impl<'a> Work<'a> {
 impl Cut<'_> {
     /// The variants of its dispatches when cut as `tile`.
     pub fn variants(&self, tile: Option<Tile>) -> Vec<Variant> {
-        Variant::of(&self.launch.call, &self.dtypes, tile)
+        Variant::of(&self.launch.call, &self.dtypes, tile, &self.facts)
     }
 }
 

@@ -133,6 +133,7 @@ pub(super) fn cases() -> Vec<Case> {
     }
     cases.extend(loading());
     cases.extend(storing());
+    cases.extend(whole());
     cases
 }
 
@@ -229,5 +230,30 @@ fn storing() -> Vec<Case> {
             bias.clone(),
         ),
         case("norm, row, residual, keeps moments", both(plain(2, (4, 4), 8, 32)), all),
+    ]
+}
+
+/// Channels in multiples of 16, which cooperative matrices need.
+fn whole() -> Vec<Case> {
+    let bias = Parts { bias: true, ..Parts::default() };
+    let all = Parts { row: Some((2, CaseArg::Absent)), residual: true, ..bias.clone() };
+    let plain = |n, (h, w), cin, cout| params((n, h, w), (cin, cout), (3, 1), (1, 1));
+    let active = |p| Params { act_in: Act::Silu as u32, ..p };
+    let enlarged = Params { h: 5, w: 3, up: 2, ..plain(2, (10, 6), 16, 32) };
+    let joint = active(normalised(joined(plain(2, (9, 10), 48, 32), 16), 3));
+    let scaled = Params { rows_norm: 1, ..active(normalised(plain(2, (4, 9), 32, 16), 4)) };
+    vec![
+        case("whole", plain(2, (5, 7), 32, 48), bias.clone()),
+        case("whole, all", kept(plain(2, (9, 17), 16, 64)), all.clone()),
+        case("whole, deep", plain(1, (4, 4), 128, 32), bias.clone()),
+        case("whole, 80", plain(1, (8, 9), 16, 80), bias.clone()),
+        case("whole, joined, shortcut", Params { sa: 32, sb: 16, ..kept(joint) }, bias.clone()),
+        case("whole, enlarged", enlarged, bias.clone()),
+        case("whole, norm with row", scaled, all.clone()),
+        case("whole, pixels", params((2, 5, 3), (48, 16), (1, 1), (0, 0)), all.clone()),
+        case("whole, pixels strided", params((1, 9, 9), (16, 16), (1, 2), (0, 0)), bias.clone()),
+        case("whole, halves", params((2, 17, 9), (16, 48), (3, 2), (1, 1)), bias.clone()),
+        case("whole, even kernel", params((1, 4, 18), (16, 16), (2, 1), (1, 0)), bias.clone()),
+        case("whole, wide kernel", params((1, 9, 9), (16, 32), (5, 1), (2, 2)), bias),
     ]
 }

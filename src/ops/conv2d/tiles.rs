@@ -80,16 +80,38 @@ fn tiled(p: &Params) -> Vec<Tile> {
         .to_vec()
 }
 
+/// Steps of k of one tap that the kernel stages at once under [`Method::Matrix`].
+const MATRIX_K: u32 = 16;
+
+/// [`Method::Matrix`]: operands in f16, in whole matrices.
+fn matrix(p: &Params, dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
+    let skips: &[usize] = if p.sa + p.sb > 0 { &[7, 8] } else { &[] };
+    let mut operands = [0, 1, 2].iter().chain(skips).filter_map(|i| *dtypes.get(*i)?);
+    let whole = [p.cin(), p.sa + p.sb, p.cout].iter().all(|c| c % MATRIX_K == 0);
+    if dtypes.is_empty() || !whole || !operands.all(|dtype| dtype == DType::F16) {
+        return Vec::new();
+    }
+    let fits = |tile: &Tile| {
+        let (height, width) = sides(tile.rows);
+        // One for each column of the filter: see the kernel.
+        let staged = p.k * p.stride * (height + (p.k - 1) / p.stride) * width;
+        let rows = tile.rows == Tile::BLOCK || p.ho * p.wo > Tile::BLOCK;
+        rows && facts.hold(tile, staged, MATRIX_K, 1)
+    };
+    Tile::matrices(p.cout).filter(fits).collect()
+}
+
 /// Each candidate once, split where its map is small; those that run best unmeasured first.
 pub(super) fn tiles(p: &Params, dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
-    let (mut all, mut rest) = (subgroup(p, facts), tiled(p));
-    if !facts.software {
-        std::mem::swap(&mut all, &mut rest);
-    }
-    all.append(&mut rest);
+    let (matrix, tiled, subgroup) = (matrix(p, dtypes, facts), tiled(p), subgroup(p, facts));
+    let all = if facts.software { [subgroup, matrix, tiled] } else { [matrix, tiled, subgroup] };
     let mut chosen: Vec<Tile> = Vec::new();
-    for tile in all {
-        let threads = tile.columns * if tile.method == Method::Subgroup { 1 } else { 8 } / 4;
+    for tile in all.concat() {
+        let threads = match tile.method {
+            Method::Tiled => 2 * tile.columns,
+            Method::Subgroup => tile.columns / 4,
+            Method::Matrix => tile.blocks() * facts.subgroup_max,
+        };
         if !facts.allow(&tile, dtypes) || !has_place(p, &tile) || threads > facts.threads {
             continue;
         }

@@ -99,7 +99,33 @@ pub(super) fn cases() -> Vec<Case> {
     }
     let p = Params { norm: Norm::Layer as u32, gate: 1, ..params(21, 36, 20) };
     cases.push(case("gated, norm of rows", p, PLAIN));
+    cases.extend(whole());
     cases
+}
+
+/// Depths in multiples of 32 and columns of 16, which cooperative matrices need.
+fn whole() -> Vec<Case> {
+    let all = || Parts { residual: true, ..PLAIN };
+    let act = Act::Silu as u32;
+    let gated = |m, k, n| Params { gate: 1, ..params(m, k, n) };
+    let normed = kept(by_group(Params { act_in: act, ..params(132, 64, 80) }, 66, 8), 66);
+    vec![
+        case("whole", Params { act, ..params(37, 64, 48) }, all()),
+        case("whole, one row", params(1, 32, 16), PLAIN),
+        case("whole, deep", params(5, 512, 32), all()),
+        case("whole, gated", gated(70, 32, 48), all()),
+        case(
+            "whole, gated, norm of rows",
+            Params { norm: Norm::Layer as u32, ..gated(33, 64, 64) },
+            PLAIN,
+        ),
+        case(
+            "whole, norm of rows",
+            Params { norm: Norm::Layer as u32, ..params(70, 96, 64) },
+            all(),
+        ),
+        case("whole, norm, keeps moments", normed, all()),
+    ]
 }
 
 /// Norms and activations on load.

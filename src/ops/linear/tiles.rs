@@ -2,15 +2,40 @@
 
 use super::{Norm, Params};
 use crate::ops::{Facts, Method, Tile};
+use crate::tensor::DType;
 
 /// Workgroups that fill a GPU: below that the sum over k is split.
 const ENOUGH: u32 = 64;
+
+/// Steps of k that the kernel stages at once under [`Method::Matrix`].
+const MATRIX_K: u32 = 32;
+
+/// [`Method::Matrix`]: operands in f16, in whole matrices.
+fn matrix(p: &Params, dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
+    let operands = dtypes.get(..2).is_some_and(|o| o.iter().all(|d| *d == Some(DType::F16)));
+    if !operands || !p.k.is_multiple_of(MATRIX_K) || !p.n.is_multiple_of(16) {
+        return Vec::new();
+    }
+    let parts = 1 + p.gate;
+    let fits = |tile: &Tile| {
+        let rows = tile.rows == Tile::BLOCK || p.sample_rows() > Tile::BLOCK;
+        rows && facts.allow(tile, dtypes) && facts.hold(tile, tile.rows, MATRIX_K, parts)
+    };
+    Tile::matrices(p.n).filter(fits).collect()
+}
+
+/// Splits of k that bring a product to enough workgroups, if it has few.
+fn splits(p: &Params, tile: &Tile) -> Option<u32> {
+    let workgroups = p.m.div_ceil(tile.rows) * p.n.div_ceil(tile.columns);
+    (p.gate == 0 && p.k >= 128 && workgroups < ENOUGH)
+        .then(|| ENOUGH.div_ceil(workgroups).min(p.k / 64).min(8))
+}
 
 /// The candidates for a device, the default first.
 ///
 /// A driver that runs on the processor pays for loads, which the subgroup's broadcasts save, and
 /// has few cores to fill; a GPU has registers for larger tiles, and splits k where there are few.
-pub(super) fn tiles(p: &Params, facts: &Facts) -> Vec<Tile> {
+pub(super) fn tiles(p: &Params, dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
     let rows = p.sample_rows();
     let tile = |method, rows, columns, splits| Tile { method, rows, columns, splits };
     let mut tiles = Vec::new();
@@ -28,14 +53,16 @@ pub(super) fn tiles(p: &Params, facts: &Facts) -> Vec<Tile> {
     let columns = Tile::tiled(p.n).columns;
     let large = if rows > 64 && p.gate == 0 { &[64, 128, 32][..] } else { &[64, 32] };
     let sizes = if rows > 16 { large } else { &[16, 32] };
-    let mut of_gpu: Vec<Tile> = sizes.iter().map(|rows| tiled(*rows, columns, 1)).collect();
-    let workgroups = p.m.div_ceil(sizes[0]) * p.n.div_ceil(columns);
-    if p.gate == 0 && p.k >= 128 && workgroups < ENOUGH {
-        let splits = ENOUGH.div_ceil(workgroups).min(p.k / 64).min(8);
-        let split = tiled(sizes[0], columns, splits);
-        // The second dispatch costs more than it saves where there is little to add up.
-        let at = if p.k >= 512 && !facts.software { 0 } else { of_gpu.len() };
-        of_gpu.insert(at, split);
+    let tiled = sizes.iter().map(|rows| tiled(*rows, columns, 1)).collect();
+    let mut of_gpu = Vec::new();
+    for mut of_method in [matrix(p, dtypes, facts), tiled] {
+        let first = of_method.first().copied();
+        if let Some((tile, splits)) = first.and_then(|tile| Some((tile, splits(p, &tile)?))) {
+            // The second dispatch costs more than it saves where there is little to add up.
+            let at = if p.k >= 512 && !facts.software { 0 } else { of_method.len() };
+            of_method.insert(at, Tile { splits, ..tile });
+        }
+        of_gpu.append(&mut of_method);
     }
     let at = if facts.software { tiles.len() } else { 0 };
     tiles.splice(at..at, of_gpu);
@@ -69,7 +96,7 @@ mod tests {
             for (m, k, n) in [(1, 1, 1), (16, 256, 256), (64, 1280, 320), (4096, 320, 2560)] {
                 for (gate, tiles_y) in [(0, 0), (1, 0), (0, 1)] {
                     let p = Params { gate, tiles: tiles_y, ..params(m, k, n) };
-                    let tiles = tiles(&p, &facts);
+                    let tiles = tiles(&p, &[], &facts);
                     assert!((1..=Tile::MOST).contains(&tiles.len()), "{p:?}: {tiles:?}");
                     assert!(tiles.iter().all(|t| facts.allow(t, &[])), "{p:?}: {tiles:?}");
                     assert!(tiles.iter().all(|t| keeps_moments(&p, t)), "{p:?}: {tiles:?}");
@@ -81,10 +108,10 @@ mod tests {
     #[test]
     fn few_workgroups_split_k_on_a_gpu_and_gates_never_do() {
         let p = params(64, 1280, 320);
-        assert!(tiles(&p, &gpu(32))[0].splits > 1);
-        assert_eq!(tiles(&p, &Facts { software: true, ..gpu(8) })[0].method, Method::Subgroup);
-        assert_eq!(tiles(&params(4096, 1280, 320), &gpu(32))[0].splits, 1);
+        assert!(tiles(&p, &[], &gpu(32))[0].splits > 1);
+        assert_eq!(tiles(&p, &[], &Facts { software: true, ..gpu(8) })[0].method, Method::Subgroup);
+        assert_eq!(tiles(&params(4096, 1280, 320), &[], &gpu(32))[0].splits, 1);
         let gated = Params { gate: 1, ..p };
-        assert!(tiles(&gated, &gpu(32)).iter().all(|tile| tile.splits == 1));
+        assert!(tiles(&gated, &[], &gpu(32)).iter().all(|tile| tile.splits == 1));
     }
 }

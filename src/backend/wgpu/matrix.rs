@@ -1,0 +1,210 @@
+//! Cooperative matrices: which of them an adapter has, where they are left alone, and whether they
+//! compute what they should.
+
+use super::gpu::Gpu;
+use super::prepare::prepare_on;
+use crate::backend::tune::Tuning;
+use crate::backend::{Observer, RunInputs, Session, WeightSource};
+use crate::error::{Error, Result};
+use crate::ops::{Call, Facts, Method, RowMap, Span, Tile, linear};
+use crate::program::{Body, Launch, Memory, Program, RowRef, Slot, SlotId, Source};
+use crate::tensor::DType;
+use bytemuck::Zeroable;
+use half::f16;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use wgpu::{CooperativeMatrixProperties, CooperativeScalarType};
+
+/// Adapters whose matrices are worse than none.
+struct Denied {
+    /// PCI vendor.
+    vendor: u32,
+    applies: fn(&wgpu::AdapterInfo) -> bool,
+    why: &'static str,
+}
+
+const DENIED: &[Denied] = &[Denied {
+    vendor: 0x8086,
+    // Subgroups of 8 are what tells the generations apart.
+    applies: |info| info.subgroup_min_size < 16,
+    why: "Intel before Xe2, where they are slower than scalar code",
+}];
+
+/// Why the matrices of an adapter are not used, if it is on the list.
+pub(super) fn denied(info: &wgpu::AdapterInfo) -> Option<&'static str> {
+    let entry = DENIED.iter().find(|d| d.vendor == info.vendor && (d.applies)(info));
+    entry.map(|denied| denied.why)
+}
+
+/// One configuration: `16x16x16 f16 f32`, rows x columns x depth, operands, sums.
+pub(super) fn words(matrix: &CooperativeMatrixProperties) -> String {
+    let scalar = |scalar| match scalar {
+        CooperativeScalarType::F32 => "f32",
+        CooperativeScalarType::F16 => "f16",
+        CooperativeScalarType::I32 => "i32",
+        CooperativeScalarType::U32 => "u32",
+    };
+    let CooperativeMatrixProperties { m_size, n_size, k_size, ab_type, cr_type, .. } = *matrix;
+    format!("{m_size}x{n_size}x{k_size} {} {}", scalar(ab_type), scalar(cr_type))
+}
+
+/// The side of the largest square ones with f16 operands and f32 sums: 8 or 16.
+pub(super) fn side(matrices: &[CooperativeMatrixProperties]) -> Option<u32> {
+    let fits = |m: &&CooperativeMatrixProperties| {
+        let square = m.m_size == m.n_size && m.n_size == m.k_size && [8, 16].contains(&m.m_size);
+        let types = (m.ab_type, m.cr_type);
+        square && types == (CooperativeScalarType::F16, CooperativeScalarType::F32)
+    };
+    matrices.iter().filter(fits).map(|m| m.m_size).max()
+}
+
+/// What the device can do for `program`, and a note if its matrices turned out to be wrong: they
+/// are tried once, when a program that could use them is prepared.
+pub(super) fn facts(gpu: &Gpu, program: &Program) -> Result<(Facts, Option<String>)> {
+    let facts = gpu.info.facts();
+    if facts.matrix == 0 || !program.slots.iter().any(|slot| slot.dtype == DType::F16) {
+        return Ok((facts, None));
+    }
+    let fault = match gpu.matrix_fault.get() {
+        Some(fault) => fault,
+        None => {
+            let fault = fault(gpu, facts)?;
+            gpu.matrix_fault.get_or_init(|| fault)
+        }
+    };
+    let Some(fault) = fault else { return Ok((facts, None)) };
+    let note = format!("the cooperative matrices of this device are not used: {fault}");
+    Ok((Facts { matrix: 0, ..facts }, Some(note)))
+}
+
+/// Rows, depth and columns of the product that is tried.
+const SIZE: u32 = 64;
+
+/// What is wrong with the matrices of the device, if anything is.
+///
+/// # Errors
+/// Fails if the device does not go on afterwards.
+fn fault(gpu: &Gpu, facts: Facts) -> Result<Option<String>> {
+    let tile = Tile { method: Method::Matrix, rows: SIZE, columns: SIZE, splits: 1 };
+    let (program, expected) = trial();
+    let tiles = program.bodies[0].launches[0].call.tiles(&[Some(DType::F16); 2], &facts);
+    let Some(position) = tiles.iter().position(|t| *t == tile) else {
+        return Ok(Some(format!("a workgroup cannot hold {tile}")));
+    };
+    let fixed = Tuning::Fixed(Arc::new(move |_, _| position));
+    let run = || -> Result<Vec<f32>> {
+        let mut session = prepare_on(gpu, facts, &fixed, &program, &Nothing)?;
+        let mut found = vec![0.0; program.output_len];
+        let mut watch = Observer { stop: &AtomicBool::new(false), rows_done: &mut |_| {} };
+        session.run(&RunInputs::default(), &mut watch, &mut found)?;
+        Ok(found)
+    };
+    match run() {
+        Ok(found) => Ok(difference(&found, &expected)),
+        Err(error) => gpu.check().map(|()| Some(error.to_string())),
+    }
+}
+
+/// The first difference.
+fn difference(found: &[f32], expected: &[f32]) -> Option<String> {
+    let pairs = found.iter().zip(expected).enumerate();
+    let wrong = pairs.into_iter().find(|(_, (found, expected))| found != expected);
+    let (i, (found, expected)) = wrong?;
+    Some(format!("element {i} of a product was {found} where {expected} is right"))
+}
+
+/// A product of whole numbers, whose sums f32 holds exactly and f16 does not, and its result.
+fn trial() -> (Program, Vec<f32>) {
+    let n = SIZE as usize;
+    let a = |row: usize, k: usize| (7 * row + 13 * k) as i32 % 63 - 31;
+    let b = |k: usize, column: usize| (11 * k + 5 * column) as i32 % 61 - 30;
+    let matrix = |of: &dyn Fn(usize, usize) -> i32| {
+        let values: Vec<f16> = (0..n * n).map(|i| f16::from_f32(of(i / n, i % n) as f32)).collect();
+        let words: Vec<u32> = bytemuck::pod_collect_to_vec(&values);
+        Source::Table(Arc::from(words))
+    };
+    let slot = |name: &str, dtype, source| Slot { name: name.into(), dtype, len: n * n, source };
+    let slots = vec![
+        slot("a", DType::F16, matrix(&a)),
+        slot("b", DType::F16, matrix(&b)),
+        slot("product", DType::F32, Source::Scratch),
+    ];
+    let (m, map) = (SIZE, RowMap::IDENTITY);
+    let p = linear::Params { map, m, k: m, n: m, hw: m, scale: 1.0, ..Zeroable::zeroed() };
+    let mut args = vec![None; Call::from(p).args().len()];
+    args[..2].copy_from_slice(&[Some(SlotId(0)), Some(SlotId(1))]);
+    args[6] = Some(SlotId(2));
+    let launch = Launch { call: p.into(), args, layer: "trial".into() };
+    let program = Program {
+        slots,
+        prologue: Vec::new(),
+        bodies: vec![Body { name: "trial", launches: vec![launch] }],
+        rows: vec![RowRef { body: 0, time: 0 }],
+        output: SlotId(2),
+        output_len: n * n,
+        span: Span { times: 1, conditions: 1, rows: 1, draws: 0 },
+        memory: Memory::default(),
+    };
+    let sum = |i: usize| (0..n).map(|k| a(i / n, k) * b(k, i % n)).sum::<i32>() as f32;
+    (program, (0..n * n).map(sum).collect())
+}
+
+/// A program without parameters.
+struct Nothing;
+
+impl WeightSource for Nothing {
+    fn values(&self, name: &str, _: &[usize]) -> Result<Vec<f32>> {
+        Err(Error::invalid(name, "no parameter", "one", "this is an error in the program"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use CooperativeScalarType::{F16, F32};
+
+    fn matrix(side: u32, ab: CooperativeScalarType) -> CooperativeMatrixProperties {
+        CooperativeMatrixProperties {
+            m_size: side,
+            n_size: side,
+            k_size: side,
+            ab_type: ab,
+            cr_type: F32,
+            saturating_accumulation: false,
+        }
+    }
+
+    #[test]
+    fn the_largest_square_of_halves_is_taken() {
+        assert_eq!(side(&[matrix(8, F32)]), None);
+        assert_eq!(side(&[matrix(8, F32), matrix(8, F16)]), Some(8));
+        let oblong = CooperativeMatrixProperties { k_size: 8, ..matrix(16, F16) };
+        assert_eq!(side(&[matrix(8, F16), oblong]), Some(8));
+        assert_eq!(side(&[matrix(8, F16), matrix(16, F16)]), Some(16));
+        assert_eq!(words(&oblong), "16x16x8 f16 f32");
+    }
+
+    #[test]
+    fn the_list_holds_intel_before_xe2_only() {
+        let info = |vendor, subgroup_min_size| wgpu::AdapterInfo {
+            vendor,
+            subgroup_min_size,
+            ..wgpu::AdapterInfo::new(wgpu::DeviceType::DiscreteGpu, wgpu::Backend::Vulkan)
+        };
+        assert!(denied(&info(0x8086, 8)).is_some());
+        assert!(denied(&info(0x8086, 16)).is_none());
+        assert!(denied(&info(0x10de, 32)).is_none());
+    }
+
+    #[test]
+    fn sums_in_halves_or_a_transposed_operand_are_found_out() {
+        let (program, expected) = trial();
+        program.validate().unwrap();
+        assert_eq!(difference(&expected, &expected), None);
+        let halves: Vec<f32> = expected.iter().map(|v| f16::from_f32(*v).to_f32()).collect();
+        assert!(difference(&halves, &expected).is_some());
+        let n = SIZE as usize;
+        let turned: Vec<f32> = (0..n * n).map(|i| expected[i % n * n + i / n]).collect();
+        assert!(difference(&turned, &expected).is_some());
+    }
+}

@@ -15,6 +15,7 @@ mod networks;
 
 fn all(c: &mut Criterion) {
     let device = Device::open();
+    device.peak();
     for kernel in networks::kernels() {
         let mut group = c.benchmark_group(kernel.bench);
         // A sample is several runs of equal length, not ever more of them.
@@ -27,7 +28,7 @@ fn all(c: &mut Criterion) {
                 Timed::launches(&device, &program, weights, |launch| kernel.has(launch))
             });
             if let Some(m) = measured {
-                println!("{:>60.2} GFLOP/s, {:.2} GB/s", m.gflops, m.gbps);
+                println!("{:>70}", m.to_string());
             }
         }
         group.finish();

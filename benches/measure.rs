@@ -12,11 +12,13 @@
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId};
 use serde::Serialize;
+use std::cell::OnceCell;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
+use unnoise::backend::roofline::Peak;
 use unnoise::backend::{Backend, Observer, RunInputs, Session, WeightSource, null, select};
 use unnoise::program::{Body, Input, Launch, Program, Source};
 use unnoise::tensor::DType;
@@ -29,6 +31,7 @@ pub struct Device {
     pub backend: Box<dyn Backend>,
     lines: Option<String>,
     git: String,
+    peak: OnceCell<Peak>,
 }
 
 impl Device {
@@ -43,6 +46,7 @@ impl Device {
         Device {
             backend: selected.backend,
             lines: std::env::var("UNNOISE_BENCH_JSON").ok().filter(|path| !path.is_empty()),
+            peak: OnceCell::new(),
             git: git.map_or("unknown".into(), |o| String::from_utf8_lossy(&o.stdout).trim().into()),
         }
     }
@@ -50,6 +54,15 @@ impl Device {
     /// The storage types that the device has.
     pub fn precisions(&self) -> impl Iterator<Item = DType> + '_ {
         [DType::F32, DType::F16].into_iter().filter(|dtype| self.backend.supports(*dtype))
+    }
+
+    /// What the device does at most, measured when it is first asked for.
+    pub fn peak(&self) -> &Peak {
+        self.peak.get_or_init(|| {
+            let peak = Peak::measure(&*self.backend).unwrap_or_else(|e| panic!("{e}"));
+            eprintln!("peak: {:.1} GFLOP/s in f32, {:.2} GB/s", peak.gflops_f32, peak.gbps);
+            peak
+        })
     }
 
     /// Adds the line of a result to the file of results.
@@ -84,6 +97,37 @@ pub struct Measured {
     pub bytes: u64,
     pub gflops: f64,
     pub gbps: f64,
+    /// Set where the device's peak was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<Share>,
+}
+
+/// The time that the work would take at the peak of f32 arithmetic or of memory, whichever is
+/// longer, as a part of the time that it took.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Share {
+    /// `compute` or `memory`.
+    pub bound: &'static str,
+    pub of_peak: f64,
+}
+
+impl Share {
+    fn of(measured: &Measured, peak: &Peak) -> Share {
+        let compute = measured.gflops / peak.gflops_f32;
+        let memory = measured.gbps / peak.gbps;
+        let bound = if compute >= memory { "compute" } else { "memory" };
+        Share { bound, of_peak: compute.max(memory) }
+    }
+}
+
+impl std::fmt::Display for Measured {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.2} GFLOP/s, {:.2} GB/s", self.gflops, self.gbps)?;
+        match self.share {
+            Some(share) => write!(f, ", {:.0}% of {}", 100.0 * share.of_peak, share.bound),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Something to time: `units` launches, blocks or steps in one run.
@@ -189,11 +233,12 @@ impl Timed {
             bytes: self.bytes,
             gflops: self.flops as f64 / min / 1e9,
             gbps: self.bytes as f64 / min / 1e9,
+            share: None,
         }
     }
 }
 
-/// Times a case as criterion asks for it, unless its filter leaves it out.
+/// Times a case as criterion asks for it, unless its filter leaves it out, and writes its line.
 pub fn bench(
     group: &mut BenchmarkGroup<WallTime>,
     device: &Device,
@@ -207,7 +252,10 @@ pub fn bench(
         let timed = timed.get_or_insert_with(&make);
         b.iter_custom(|runs| Duration::from_secs_f64((0..runs).map(|_| timed.sample()).sum()));
     });
-    let measured = timed?.measured(bench, case, precision);
+    let mut measured = timed?.measured(bench, case, precision);
+    if let Some(peak) = device.peak.get() {
+        measured.share = Some(Share::of(&measured, peak));
+    }
     device.write(&measured);
     Some(measured)
 }

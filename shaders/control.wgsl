@@ -228,7 +228,9 @@ fn evaluate(sample: u32, thread: u32) -> vec2<f32> {
     if row_has(cursor.row, ROW_THRESHOLD) {
         let bound = threshold(sample, thread);
         if thread == 0u {
-            reading.clip = min(reading.clip, bound);
+            // The minimum of a number and NaN may be either.
+            let nan = (bitcast<u32>(bound) & 0x7fffffffu) > 0x7f800000u;
+            reading.clip = select(min(reading.clip, bound), reading.clip, nan);
             reading.x0_scale = 1.0 / bound;
         }
         workgroupBarrier();

@@ -1,16 +1,19 @@
 //! `cargo xtask test [ARGS]`: makes sure that a GPU API is there, then runs every test and lets
 //! none of those that need wgpu be skipped. ARGS go to `cargo test`.
 //!
+//! `cargo xtask matrices`: those of cooperative matrices, see [`matrices`].
+//!
 //! `cargo xtask compare BASE NEW`: what two runs of the benches say, see [`compare`].
 
 mod compare;
+mod matrices;
 mod vulkan;
 
 use serde_json::Value;
 use std::env;
 use std::process::{Command, ExitCode};
 
-const USAGE: &str = "cargo xtask test [ARGS FOR cargo test]";
+const USAGE: &str = "cargo xtask test [ARGS FOR cargo test]\n       cargo xtask matrices";
 
 /// Exits with 2 for bad input, 1 for a failed test or a slower case.
 fn main() -> ExitCode {
@@ -26,6 +29,9 @@ fn main() -> ExitCode {
     };
     match verb.as_deref() {
         Some("test") => test(&rest).map_or_else(|e| failed(1, e), |()| ExitCode::SUCCESS),
+        Some("matrices") if rest.is_empty() => {
+            matrices::matrices().map_or_else(|e| failed(1, e), |()| ExitCode::SUCCESS)
+        }
         Some("compare") => match compare::compare(&rest) {
             Ok((table, good)) => {
                 print!("{table}");

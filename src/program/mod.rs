@@ -16,7 +16,7 @@ mod validate;
 
 pub use build::{NoiseMode, Options, TABLE_BYTES};
 
-use crate::ops::{Call, Span};
+use crate::ops::{Call, Facts, Span};
 use crate::solver::Adaptive;
 use crate::tensor::DType;
 use std::sync::Arc;
@@ -171,6 +171,23 @@ impl Program {
     /// Launches of one network evaluation with its update.
     pub fn launches_per_step(&self) -> usize {
         self.bodies.iter().map(|b| b.launches.len()).max().unwrap_or(0)
+    }
+
+    /// The element types of a launch's arguments.
+    pub fn dtypes(&self, launch: &Launch) -> Vec<Option<DType>> {
+        launch.args.iter().map(|slot| Some(self.slots[(*slot)?.0].dtype)).collect()
+    }
+
+    /// Launches of a step whose sum a device of these `facts` splits before anything is measured:
+    /// each is a dispatch more.
+    pub fn split_per_step(&self, facts: &Facts) -> usize {
+        let splits = |launch: &&Launch| {
+            let tiles = launch.call.tiles(&self.dtypes(launch), facts);
+            tiles.first().is_some_and(|tile| tile.splits > 1)
+        };
+        let bodies = self.bodies.iter();
+        let counts = bodies.map(|b| (b.launches.len(), b.launches.iter().filter(splits).count()));
+        counts.max().map_or(0, |(_, split)| split)
     }
 
     /// Floating-point operations of one step of the batch: an evaluation and its update.

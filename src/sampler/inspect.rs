@@ -4,6 +4,7 @@ use super::{Request, Resolved, options, storage};
 use crate::backend::null::{self, Counts};
 use crate::error::Result;
 use crate::model::Model;
+use crate::ops::Facts;
 use crate::program::{Launch, Program, Slot, Source};
 use crate::solver::SchedulerConfig;
 use serde::Serialize;
@@ -55,6 +56,9 @@ pub struct Inspection {
     pub flops_per_step: u64,
     pub launches_per_step: usize,
     pub launches_hoisted: usize,
+    /// Launches of a step whose sum is split, each two dispatches: what a GPU takes that reports
+    /// nothing special and has measured nothing.
+    pub launches_split_k: usize,
     /// Launches of the whole trajectory.
     pub launches: u64,
     /// Slots of the loop's values, and the least that any placement could need.
@@ -109,6 +113,7 @@ pub fn inspect(model: &Model, request: &Request) -> Result<Inspection> {
         flops_per_step: program.flops_per_step(),
         launches_per_step: program.launches_per_step(),
         launches_hoisted: program.prologue.len(),
+        launches_split_k: program.split_per_step(&Facts::LEAST),
         launches: counts.launches,
         activation_bytes: program.memory.activation_bytes,
         activation_lower_bound_bytes: program.memory.lower_bound_bytes,
@@ -182,8 +187,8 @@ impl fmt::Display for Inspection {
         )?;
         writeln!(
             f,
-            "launches     {} a step, {} hoisted, {} in all",
-            self.launches_per_step, self.launches_hoisted, self.launches
+            "launches     {} a step ({} with a split sum), {} hoisted, {} in all",
+            self.launches_per_step, self.launches_split_k, self.launches_hoisted, self.launches
         )?;
         writeln!(f, "work         {eval:.3} GFLOP an evaluation, {step:.3} a step of the batch")?;
         let (used, bound) = (self.activation_bytes, self.activation_lower_bound_bytes);

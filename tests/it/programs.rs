@@ -203,6 +203,31 @@ fn launches_and_memory_stay_within_their_aims() {
     assert!((12.0..13.0).contains(&gflop), "{gflop} GFLOP, known to be 12.4");
 }
 
+#[test]
+fn small_maps_are_split_where_nothing_was_measured() {
+    for name in ["digits", "ddpm-cifar10"] {
+        let model = Model::open(name).unwrap();
+        let split = |batch| {
+            let found = inspect(&model, &Request { count: batch, ..Request::default() }).unwrap();
+            assert!(found.launches_split_k <= found.launches_per_step);
+            let said = format!("a step ({} with a split sum)", found.launches_split_k);
+            assert!(found.to_string().contains(&said), "{found}");
+            found.launches_split_k
+        };
+        let [one, many] = [1, 64].map(split);
+        assert!(one > many, "{name}: {one} of one sample, {many} of 64 that fill a device");
+    }
+}
+
+#[test]
+fn what_a_device_splits_unmeasured_is_known_beforehand() {
+    let Some(wgpu) = device::wgpu() else { return };
+    let program = program(&request(), TABLE_BYTES);
+    let session = wgpu.prepare(&program, &digits().weights().unwrap()).unwrap();
+    let split = session.tuned().unwrap().split_per_step;
+    assert_eq!(program.split_per_step(&wgpu.adapter().facts()), split);
+}
+
 /// Changes word `at` of the table in slot `name`.
 fn tamper(program: &mut Program, name: &str, at: usize, value: u32) {
     let slot = program.slots.iter_mut().find(|s| s.name == name).unwrap();

@@ -43,8 +43,7 @@ impl<'a> Work<'a> {
             body.launches.iter().map(move |launch| (launch, times))
         });
         let cut = |(launch, times): (&'a Launch, u64)| {
-            let dtypes = launch.args.iter().map(|slot| Some(program.slots[(*slot)?.0].dtype));
-            let dtypes: Vec<_> = dtypes.collect();
+            let dtypes = program.dtypes(launch);
             let mut candidates = launch.call.tiles(&dtypes, &facts);
             candidates.retain(|tile| padded(partial_bytes(launch, tile)) <= most);
             let class = class(&launch.call, &dtypes);

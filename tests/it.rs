@@ -1,5 +1,7 @@
 //! The one integration binary.
 
+#[path = "it/binary.rs"]
+mod binary;
 #[path = "it/case_program.rs"]
 mod case_program;
 #[path = "it/catalogue.rs"]
@@ -8,6 +10,8 @@ mod catalogue;
 mod cli;
 #[path = "it/cli_solvers.rs"]
 mod cli_solvers;
+#[path = "it/cli_tune.rs"]
+mod cli_tune;
 #[path = "it/compare.rs"]
 mod compare;
 #[path = "it/device.rs"]

@@ -1,74 +1,14 @@
 //! The program as people and scripts run it: words, files and exit codes.
 
-use serde_json::Value;
+use super::binary::Place;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
-use tempfile::{TempDir, tempdir};
 
 const CIFAR10: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/ddpm-cifar10");
-
-/// What a command left.
-struct Ran {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-impl Ran {
-    /// stdout, which must be one JSON value and nothing else.
-    fn json(&self) -> Value {
-        assert_eq!(self.code, 0, "{}", self.stderr);
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|e| panic!("stdout is not one JSON value: {e}\n{}", self.stdout))
-    }
-}
-
-/// The program, in a folder of its own.
-struct Place(TempDir);
-
-impl Place {
-    fn new() -> Place {
-        Place(tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_unnoise"));
-        command.args(line.split_whitespace()).current_dir(self.0.path());
-        // Nothing is measured or kept, above all not in the cache of whoever runs the tests.
-        command.env("UNNOISE_CACHE_DIR", "");
-        command.stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, line: &str) -> Ran {
-        let output = self.command(line).output().unwrap();
-        Ran {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-
-    fn names(&self, folder: &str) -> Vec<String> {
-        let entries = fs::read_dir(self.path(folder)).unwrap();
-        let mut names: Vec<String> =
-            entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
-        names.sort();
-        names
-    }
-
-    fn manifest(&self, path: &str) -> Value {
-        serde_json::from_str(&fs::read_to_string(self.path(path)).unwrap()).unwrap()
-    }
-}
 
 /// A `.npy` file's shape and numbers.
 fn npy(path: &Path) -> (Vec<u64>, Vec<f32>) {
@@ -97,6 +37,7 @@ fn models_are_inspected_without_weights() {
         "flops_per_eval",
         "launches_hoisted",
         "launches_per_step",
+        "launches_split_k",
         "parameters",
         "weight_bytes",
     ];
@@ -258,7 +199,7 @@ fn a_folder_is_resumed_and_guarded() {
     for (a, b) in after.into_luma8().iter().zip(before.into_luma8().iter()) {
         assert!(a.abs_diff(*b) <= 1, "the sample drawn again is another one");
     }
-    assert_eq!(place.manifest("run/manifest.json")["identity"]["seed"], 0);
+    assert_eq!(place.value("run/manifest.json")["identity"]["seed"], 0);
 
     let other = place.run(&format!("{line} --seed 1"));
     assert_eq!(other.code, 2, "{}", other.stderr);
@@ -373,7 +314,7 @@ fn ctrl_c_keeps_the_finished_samples_of_a_folder() {
     assert_eq!(code, 130);
     let names = place.names("run");
     assert!(names.len() < 65, "the run was over before it was stopped");
-    let manifest = place.manifest("run/manifest.json");
+    let manifest = place.value("run/manifest.json");
     let listed: Vec<&str> =
         manifest["samples"].as_array().unwrap().iter().filter_map(|s| s["file"].as_str()).collect();
     assert_eq!(listed, names[..names.len() - 1], "the manifest lists what is there");

@@ -1,25 +1,11 @@
 //! Solvers on the command line: what is listed, told and refused.
 
+use super::binary::Place;
 use serde_json::Value;
-use std::process::{Command, Output, Stdio};
-use tempfile::{TempDir, tempdir};
-
-/// The program's output in an empty folder, which is handed back.
-fn run(line: &str) -> (Output, TempDir) {
-    let place = tempdir().unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_unnoise"));
-    command.args(line.split_whitespace()).current_dir(place.path()).stdin(Stdio::null());
-    (command.output().unwrap(), place)
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
 
 fn json(line: &str) -> (Value, String) {
-    let (output, _place) = run(line);
-    assert!(output.status.success(), "unnoise {line}: {}", stderr(&output));
-    (serde_json::from_slice(&output.stdout).unwrap(), stderr(&output))
+    let ran = Place::new().run(line);
+    (ran.json(), ran.stderr)
 }
 
 #[test]
@@ -37,8 +23,7 @@ fn solvers_go_by_the_names_of_the_field() {
     let expected =
         ["family", "kind", "name", "nfe_extra", "nfe_per_step", "order", "reference", "schedulers"];
     assert!(expected.iter().all(|key| keys.contains(key)), "{keys:?}");
-    let (output, _place) = run("solvers");
-    let text = String::from_utf8(output.stdout).unwrap();
+    let text = Place::new().run("solvers").stdout;
     for part in ["DDPM:", "score-based:", "SDE:", "squaredcos_cap_v2", "karras", "LCMScheduler"] {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
@@ -60,13 +45,13 @@ fn combinations_without_meaning_are_refused() {
     ];
     for (flags, parts) in cases {
         let line = format!("sample digits --count 1 --device cpu {flags}");
-        let (output, place) = run(&line);
-        let said = stderr(&output);
-        assert_eq!(output.status.code(), Some(2), "unnoise {line}: {said}");
-        assert!(output.stdout.is_empty(), "unnoise {line} wrote to stdout");
-        assert_eq!(place.path().read_dir().unwrap().count(), 0, "unnoise {line} left files");
+        let place = Place::new();
+        let ran = place.run(&line);
+        assert_eq!(ran.code, 2, "unnoise {line}: {}", ran.stderr);
+        assert!(ran.stdout.is_empty(), "unnoise {line} wrote to stdout");
+        assert_eq!(place.names("."), [""; 0], "unnoise {line} left files");
         for part in *parts {
-            assert!(said.contains(part), "unnoise {line}: no {part:?} in {said}");
+            assert!(ran.stderr.contains(part), "unnoise {line}: no {part:?} in {}", ran.stderr);
         }
     }
 }

@@ -1,12 +1,10 @@
 //! `solvers --compare` and the pictures of the exact model.
 
+use super::binary::Place;
 use super::says::assert_says;
-use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::AtomicBool;
-use tempfile::tempdir;
 use unnoise::backend::cpu::Cpu;
 use unnoise::model::Model;
 use unnoise::sampler::{Compared, Comparison, compare};
@@ -87,13 +85,6 @@ fn energy_distances_reach_the_noise() {
     assert!(many.error < 2.0 * compared.noise_floor, "{many:?}, floor {}", compared.noise_floor);
 }
 
-fn run(folder: &Path, line: &str) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_unnoise"));
-    let output = command.args(line.split_whitespace()).current_dir(folder).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
-}
-
 /// Width, height, and how many pixels of a picture are near a colour.
 fn picture(path: &Path, near: [u8; 3]) -> (u32, u32, usize) {
     let image = image::load_from_memory(&fs::read(path).unwrap()).unwrap().to_rgb8();
@@ -103,72 +94,62 @@ fn picture(path: &Path, near: [u8; 3]) -> (u32, u32, usize) {
 
 #[test]
 fn a_comparison_is_printed_and_drawn() {
-    let dir = tempdir().unwrap();
+    let place = Place::new();
     let line = "solvers --compare --solver euler,euler-ancestral,lcm --nfe 8,4 --count 64";
-    let (code, stdout, stderr) =
-        run(dir.path(), &format!("{line} --device cpu --out solvers.png --json"));
-    assert_eq!(code, 0, "{stderr}");
-    let json: Value = serde_json::from_str(&stdout).unwrap();
+    let json = place.run(&format!("{line} --device cpu --out solvers.png --json")).json();
     let measured = json["measured"].as_array().unwrap();
     let cells: Vec<_> =
         measured.iter().map(|m| (m["solver"].as_str().unwrap(), &m["budget"])).collect();
-    assert_eq!(cells.len(), 4, "{stdout}");
+    assert_eq!(cells.len(), 4, "{json}");
     assert_eq!((cells[0].0, cells[0].1.as_u64()), ("euler", Some(4)));
     assert_eq!(json["skipped"].as_array().unwrap().len(), 2);
     // Two panels, the first curve of each in the first colour.
-    let (width, height, ink) = picture(&dir.path().join("solvers.png"), [31, 98, 168]);
+    let (width, height, ink) = picture(&place.path("solvers.png"), [31, 98, 168]);
     assert!(width > 1500 && height == 900, "{width} x {height}");
     assert!(ink > 300, "{ink} pixels of the curves");
 
-    let (code, words, _) = run(dir.path(), &format!("{line} --device cpu"));
-    assert_eq!(code, 0);
+    let ran = place.run(&format!("{line} --device cpu"));
+    assert_eq!(ran.code, 0);
     for part in ["RMS distance", "NFE 4", "euler-ancestral", "sampling noise", "left out"] {
-        assert!(words.contains(part), "{words}");
+        assert!(ran.stdout.contains(part), "{}", ran.stdout);
     }
 }
 
 #[test]
 fn a_cloud_shows_density_points_and_ways() {
-    let dir = tempdir().unwrap();
-    let (code, stdout, stderr) = run(dir.path(), "sample mixture --steps 20 --device cpu --json");
-    assert_eq!(code, 0, "{stderr}");
-    let json: Value = serde_json::from_str(&stdout).unwrap();
+    let place = Place::new();
+    let json = place.run("sample mixture --steps 20 --device cpu --json").json();
     assert_eq!((json["count"].as_u64(), json["batch"].as_u64()), (Some(4096), Some(4096)));
     let orange = [214, 92, 24];
-    let cloud = dir.path().join("mixture.png");
+    let cloud = place.path("mixture.png");
     let (width, height, ink) = picture(&cloud, [24, 28, 44]);
     assert_eq!((width, height), (1080, 1120));
     assert!(ink > 800, "{ink} dark pixels");
     assert_eq!(picture(&cloud, orange).2, 0);
-    let (code, _, stderr) =
-        run(dir.path(), "sample mixture --steps 20 --device cpu --trace --count 100");
-    assert_eq!(code, 0, "{stderr}");
+    let ran = place.run("sample mixture --steps 20 --device cpu --trace --count 100");
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(picture(&cloud, orange).2 > 500);
 
-    let (code, _, stderr) = run(
-        dir.path(),
-        "sample mixture --steps 3 --device cpu --trace --count 5 --batch 2 --out way.npy",
-    );
-    assert_eq!(code, 0, "{stderr}");
-    let bytes = fs::read(dir.path().join("way.npy")).unwrap();
+    let line = "sample mixture --steps 3 --device cpu --count 5 --batch 2";
+    let ran = place.run(&format!("{line} --trace --out way.npy"));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let bytes = fs::read(place.path("way.npy")).unwrap();
     let npy = npyz::NpyFile::new(&bytes[..]).unwrap();
     assert_eq!(npy.shape(), [4, 5, 2, 1, 1]);
     let way: Vec<f32> = npy.into_vec().unwrap();
-    let (code, _, _) =
-        run(dir.path(), "sample mixture --steps 3 --device cpu --count 5 --batch 2 --out end.npy");
-    assert_eq!(code, 0);
-    let bytes = fs::read(dir.path().join("end.npy")).unwrap();
+    assert_eq!(place.run(&format!("{line} --out end.npy")).code, 0);
+    let bytes = fs::read(place.path("end.npy")).unwrap();
     let end: Vec<f32> = npyz::NpyFile::new(&bytes[..]).unwrap().into_vec().unwrap();
     assert_eq!(way[30..], end[..]);
 }
 
 #[test]
 fn bad_comparisons_are_explained() {
-    let dir = tempdir().unwrap();
+    let place = Place::new();
     let says = |line: &str, parts: &[&str]| {
-        let (code, _, stderr) = run(dir.path(), line);
-        assert_eq!(code, 2, "{line}: {stderr}");
-        assert_says(Err::<(), _>(stderr), parts);
+        let ran = place.run(line);
+        assert_eq!(ran.code, 2, "{line}: {}", ran.stderr);
+        assert_says(Err::<(), _>(ran.stderr), parts);
     };
     says("solvers --compare --nfe 4,0", &["--nfe", "4,0"]);
     says("solvers --compare --nfe many", &["--nfe", "joined by commas"]);

@@ -310,6 +310,14 @@ fn unsafe_and_printing_have_their_places() {
 }
 
 #[test]
+fn tests_start_the_program_in_one_place() {
+    let starts = ["CARGO", "BIN_EXE"].join("_");
+    let found = sources().into_iter().filter(|s| s.is("rs") && s.text.contains(&starts));
+    let places: Vec<String> = found.map(|s| s.path).collect();
+    assert_eq!(places, ["tests/it/binary.rs"], "elsewhere it may find the cache of its user");
+}
+
+#[test]
 fn every_file_is_reached_by_a_mod_line() {
     let mut reached = BTreeSet::new();
     let mut open: Vec<PathBuf> =

@@ -21,6 +21,8 @@ struct Measured {
     keys: Keys,
     /// Reading, planning, compiling and uploading.
     compile_ms: f64,
+    /// Whether the driver had what it compiled at an earlier start.
+    compile_cached: bool,
     /// From the start of the process to its first samples.
     cold_ms: f64,
     p50_ms: f64,
@@ -96,6 +98,7 @@ fn measured(sampler: &Sampler, cold_ms: f64, walls: Vec<f64>, hosts: Vec<f64>) -
     Measured {
         keys: Keys::of(report),
         compile_ms: report.compile_ms,
+        compile_cached: sampler.tuned().is_some_and(|tuned| tuned.compile_cached),
         cold_ms,
         p50_ms,
         p90_ms: quantile(&walls, 0.9),

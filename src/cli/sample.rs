@@ -33,6 +33,8 @@ struct Summary {
     /// Launches of a step whose sum is split, each two dispatches.
     launches_split_k: usize,
     compile_ms: f64,
+    /// Whether the driver had what it compiled at an earlier start.
+    compile_cached: bool,
     /// Sampling, all batches; compiling and writing apart.
     wall_ms: f64,
     /// Wall time of a step of a batch.
@@ -87,6 +89,7 @@ pub fn run(args: &SampleArgs) -> Result<()> {
         launches_hoisted: report.launches_hoisted,
         launches_split_k: sampler.tuned().map_or(0, |tuned| tuned.split_per_step),
         compile_ms: report.compile_ms,
+        compile_cached: sampler.tuned().is_some_and(|tuned| tuned.compile_cached),
         wall_ms: drawn.wall_ms,
         step_ms: drawn.wall_ms / steps,
         out: out.display().to_string(),

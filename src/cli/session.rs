@@ -117,9 +117,13 @@ pub fn compile_with(
     let report = sampler.report();
     let notes = sampler.tuned().map(|tuned| tuned.notes.as_slice()).unwrap_or_default();
     report.notes.iter().chain(notes).for_each(|note| say(&format!("note: {note}")));
+    let cached = sampler.tuned().is_some_and(|tuned| tuned.compile_cached);
     say(&format!(
-        "compiled in {:.0} ms: {} launches a step, {} once a run",
-        report.compile_ms, report.launches_per_step, report.launches_hoisted
+        "compiled in {:.0} ms{}: {} launches a step, {} once a run",
+        report.compile_ms,
+        if cached { " with kernels of an earlier start" } else { "" },
+        report.launches_per_step,
+        report.launches_hoisted
     ));
     Ok(sampler)
 }

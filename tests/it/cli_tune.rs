@@ -100,6 +100,52 @@ fn no_tune_neither_measures_nor_reads() {
     assert!(sample(&place, "").stderr.contains("measured tiles are ignored"));
 }
 
+/// A sample without tuning; whether the driver was given what it compiled before, and what was
+/// said.
+fn compiled(place: &Place) -> (bool, String) {
+    let ran = sample(place, "--no-tune --json");
+    let cached = ran.json()["compile_cached"].as_bool().unwrap();
+    assert_eq!(ran.stderr.contains("with kernels of an earlier start"), cached, "{}", ran.stderr);
+    (cached, ran.stderr)
+}
+
+#[test]
+fn compiled_kernels_are_kept_for_the_next_start() {
+    let Some(place) = place() else { return };
+    assert!(!compiled(&place).0, "nothing was there");
+    // Only Vulkan lets a program keep them.
+    let Some(file) = kept(&place, ".bin") else { return };
+    let (cached, said) = compiled(&place);
+    assert!(cached && !said.contains("note"), "{said}");
+
+    let good = fs::read(&file).unwrap();
+    // What another device's driver made: whole by its hash, of no use here.
+    let foreign = b"what another driver compiled".to_vec();
+    let hash = xxhash_rust::xxh3::xxh3_128(&foreign).to_le_bytes();
+    let foreign = [&good[..8], hash.as_slice(), foreign.as_slice()].concat();
+    let bad = [
+        (good[..good.len() / 2].to_vec(), "it is damaged"),
+        (Vec::new(), "it is damaged"),
+        (foreign, "it is of another device or version"),
+    ];
+    for (content, why) in bad {
+        fs::write(&file, content).unwrap();
+        let (cached, said) = compiled(&place);
+        let note = format!("note: {}: compiled kernels are ignored: {why}", file.display());
+        assert!(!cached && said.contains(&note), "{said}");
+        let (cached, said) = compiled(&place);
+        assert!(cached && !said.contains("note"), "the file was replaced: {said}");
+    }
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_is_a_note() {
+    let Some(place) = place() else { return };
+    fs::write(place.path("cache"), "a file where the folder should be").unwrap();
+    let (cached, said) = compiled(&place);
+    assert!(!cached && (said.contains("are not kept") || !said.contains("vulkan")), "{said}");
+}
+
 #[test]
 fn a_device_without_a_choice_has_nothing_to_tune() {
     let ran = Place::new().run("tune --device cpu --count 1 --steps 1");

@@ -87,6 +87,8 @@ pub struct Tuned {
     pub classes: Vec<Class>,
     /// Launches of a step whose sum is split: each is two dispatches.
     pub split_per_step: usize,
+    /// Whether the driver was given what it compiled at an earlier start.
+    pub compile_cached: bool,
     pub notes: Vec<String>,
 }
 

@@ -45,6 +45,7 @@ pub(super) fn prepare_on(
     gpu.tuner.choose(tuning, &mut tuned, &mut Measure::new(gpu, program, &slots, &work))?;
     gpu.pipelines.all(gpu, &work.variants(&tuned))?;
     tuned.notes.extend(gpu.keep_compiled());
+    tuned.compile_cached = gpu.compiled.as_ref().is_some_and(|compiled| compiled.warm);
     gpu.guarded(|| {
         let recorder = Recorder::new(gpu, program, &slots, &work, Some(&tuned));
         let cuts = work.launches.iter().enumerate();

@@ -33,6 +33,8 @@ struct Measured {
     images_per_s: f64,
     /// Median time in which the host made work for the device, of a run.
     host_ms: f64,
+    /// Median time of it in which commands were recorded.
+    encode_ms: f64,
     runs: usize,
 }
 
@@ -53,14 +55,9 @@ pub fn run(args: &BenchArgs, start: Instant) -> Result<()> {
     for _ in 0..args.warmup {
         draw(&mut sampler, &stop)?;
     }
-    let mut walls = Vec::with_capacity(args.runs);
-    let mut hosts = Vec::with_capacity(args.runs);
-    for _ in 0..args.runs {
-        let drawn = draw(&mut sampler, &stop)?;
-        walls.push(drawn.wall_ms);
-        hosts.push(drawn.host_ms);
-    }
-    let measured = measured(&sampler, cold_ms, walls, hosts);
+    let runs: Vec<Drawn> =
+        (0..args.runs).map(|_| draw(&mut sampler, &stop)).collect::<Result<_>>()?;
+    let measured = measured(&sampler, cold_ms, &runs);
     if args.run.plan.json { print_json(&measured) } else { print(&words(&measured)) }
 }
 
@@ -69,6 +66,7 @@ pub fn run(args: &BenchArgs, start: Instant) -> Result<()> {
 struct Drawn {
     wall_ms: f64,
     host_ms: f64,
+    encode_ms: f64,
     reports: Vec<program::Report>,
 }
 
@@ -82,18 +80,19 @@ fn draw(sampler: &mut Sampler, stop: &AtomicBool) -> Result<Drawn> {
         let samples = sampler.sample(batch, &mut observer)?;
         drawn.wall_ms += samples.wall_ms;
         drawn.host_ms += samples.stats.host_ms;
+        drawn.encode_ms += samples.stats.encode_ms;
         drawn.reports.extend(samples.reports);
     }
     observer.check()?;
     Ok(drawn)
 }
 
-fn measured(sampler: &Sampler, cold_ms: f64, walls: Vec<f64>, hosts: Vec<f64>) -> Measured {
+fn measured(sampler: &Sampler, cold_ms: f64, runs: &[Drawn]) -> Measured {
     let report = sampler.report();
     let samples = sampler.indices().len();
     let steps = samples.div_ceil(sampler.batch()) * report.steps;
-    let runs = walls.len();
-    let (walls, hosts) = (sorted(walls), sorted(hosts));
+    let times = |of: fn(&Drawn) -> f64| sorted(runs.iter().map(of).collect());
+    let walls = times(|drawn| drawn.wall_ms);
     let p50_ms = quantile(&walls, 0.5);
     Measured {
         keys: Keys::of(report),
@@ -105,8 +104,9 @@ fn measured(sampler: &Sampler, cold_ms: f64, walls: Vec<f64>, hosts: Vec<f64>) -
         p99_ms: quantile(&walls, 0.99),
         step_ms: p50_ms / steps as f64,
         images_per_s: samples as f64 / (p50_ms / 1e3),
-        host_ms: quantile(&hosts, 0.5),
-        runs,
+        host_ms: quantile(&times(|drawn| drawn.host_ms), 0.5),
+        encode_ms: quantile(&times(|drawn| drawn.encode_ms), 0.5),
+        runs: runs.len(),
     }
 }
 
@@ -131,7 +131,7 @@ fn words(m: &Measured) -> String {
          warm p90      {:>10.2} ms\n\
          warm p99      {:>10.2} ms\n\
          step          {:>10.3} ms\n\
-         host          {:>10.3} ms\n\
+         host          {:>10.3} ms   of which it recorded {:.3} ms\n\
          images/s      {:>10.2}",
         m.keys,
         m.compile_ms,
@@ -142,6 +142,7 @@ fn words(m: &Measured) -> String {
         m.p99_ms,
         m.step_ms,
         m.host_ms,
+        m.encode_ms,
         m.images_per_s
     )
 }

@@ -37,6 +37,8 @@ struct Summary {
     compile_cached: bool,
     /// Sampling, all batches; compiling and writing apart.
     wall_ms: f64,
+    /// The host's time to record the commands of a batch.
+    encode_ms: f64,
     /// Wall time of a step of a batch.
     step_ms: f64,
     out: String,
@@ -53,6 +55,7 @@ struct Drawn {
     submits: u64,
     readbacks: u64,
     wall_ms: f64,
+    encode_ms: f64,
     reports: Vec<program::Report>,
 }
 
@@ -91,6 +94,7 @@ pub fn run(args: &SampleArgs) -> Result<()> {
         compile_ms: report.compile_ms,
         compile_cached: sampler.tuned().is_some_and(|tuned| tuned.compile_cached),
         wall_ms: drawn.wall_ms,
+        encode_ms: drawn.encode_ms,
         step_ms: drawn.wall_ms / steps,
         out: out.display().to_string(),
         steps_taken: StepsTaken::of(&sampler, &drawn.reports),
@@ -172,6 +176,7 @@ fn draw(sampler: &mut Sampler, sink: &mut Sink, stop: &AtomicBool) -> Result<Dra
         drawn.submits = drawn.submits.max(samples.stats.submits);
         drawn.readbacks = drawn.readbacks.max(samples.stats.readbacks);
         drawn.wall_ms += samples.wall_ms;
+        drawn.encode_ms = drawn.encode_ms.max(samples.stats.encode_ms);
         drawn.reports.extend(samples.reports);
     }
     Ok(drawn)

@@ -97,14 +97,18 @@ struct Flight<'a, 'b, 'c> {
     chunks: VecDeque<Chunk>,
     last_done: Instant,
     submits: u64,
-    /// Time spent waiting for the device.
+    /// Time spent handing over what was recorded, and of it waiting for the device.
+    submitting: Duration,
     waited: Duration,
 }
 
 impl Flight<'_, '_, '_> {
     /// Submits what was recorded, then waits while too much is on its way.
     fn submit(&mut self, encoder: CommandEncoder, work: f64, rows: usize) -> Result<()> {
-        let index = self.gpu.submit(Some(encoder.finish()));
+        // wgpu notes commands as they come and records them here.
+        let recorded = encoder.finish();
+        let start = Instant::now();
+        let index = self.gpu.submit(Some(recorded));
         let done = Arc::new(OnceLock::new());
         let mark = done.clone();
         self.gpu.queue.on_submitted_work_done(move || {
@@ -114,7 +118,9 @@ impl Flight<'_, '_, '_> {
         self.submits += 1;
         self.gpu.poll(None)?;
         self.collect();
-        self.drain(AHEAD)
+        self.drain(AHEAD)?;
+        self.submitting += start.elapsed();
+        Ok(())
     }
 
     /// Waits until at most `most` submissions are on their way.
@@ -243,13 +249,16 @@ impl Session for WgpuSession {
             chunks: VecDeque::new(),
             last_done: Instant::now(),
             submits: 0,
+            submitting: Duration::ZERO,
             waited: Duration::ZERO,
         };
+        let recording = Instant::now();
         let [launches, dispatches] = self.submit_all(&mut flight)?;
+        let encode_ms = (recording.elapsed() - flight.submitting).as_secs_f64() * 1e3;
         let host_ms = (start.elapsed() - flight.waited).as_secs_f64() * 1e3;
         self.download(&mut flight, out)?;
         let submits = flight.submits;
-        let stats = RunStats { submits, readbacks: 1, launches, dispatches, host_ms };
+        let stats = RunStats { submits, readbacks: 1, launches, dispatches, host_ms, encode_ms };
         self.pace = pace;
         Ok(stats)
     }

@@ -80,6 +80,10 @@ fn every_tile_gives_the_same_on_wgpu() {
         }
     }
     assert!(taken.len() > 20, "only {} tiles", taken.len());
+    for product in ["conv2d", "linear"] {
+        let mut tiles = taken.iter().filter(|((op, _), _)| *op == product);
+        assert!(tiles.any(|(_, (tile, _))| tile.splits > 1), "no tile splits the sum of {product}");
+    }
     let bound = |case: &Case| case.args.iter().filter(|a| !matches!(a, CaseArg::Absent)).count();
     let mut failures = Vec::new();
     for (i, (tile, cases)) in taken.into_values().enumerate() {

@@ -90,6 +90,8 @@ pub(super) fn cases() -> Vec<Case> {
         case("halves odd", params((1, 5, 7), (3, 5), (3, 2), (1, 1)), bias.clone()),
         case("padded at the end only", params((2, 8, 6), (4, 8), (3, 2), (0, 1)), bias.clone()),
         case("padded at the end, odd", params((1, 7, 5), (5, 4), (3, 2), (0, 1)), bias.clone()),
+        case("kernel 7", params((1, 9, 10), (6, 8), (7, 1), (3, 3)), bias.clone()),
+        case("kernel 7 halves", params((2, 19, 11), (5, 6), (7, 2), (3, 3)), bias.clone()),
         case("pixels", params((2, 5, 3), (7, 9), (1, 1), (0, 0)), bias.clone()),
         case("pixels", params((3, 4, 4), (16, 32), (1, 1), (0, 0)), bias.clone()),
         case("pixels strided", params((1, 5, 5), (4, 6), (1, 2), (0, 0)), bias.clone()),
@@ -199,6 +201,11 @@ fn loading() -> Vec<Case> {
     let far = Parts { x: (100.0, 0.1), ..bias.clone() };
     let p = normalised(plain(1, (6, 6), 16, 12), 4);
     cases.push(case("norm, large mean", p, far).tolerance(3e-4, 1e-5));
+    // The same of a mean of 1000 and a deviation of 0.03: 3e-5 becomes 1e-3, more where tiles are
+    // merged. Squares of 1000 are off by twice the deviation.
+    let far = Parts { x: (1e3, 0.055), ..bias.clone() };
+    let p = normalised(plain(1, (17, 11), 12, 8), 3);
+    cases.push(case("norm, tiny variance", p, far).tolerance(5e-3, 1e-5));
     for MapCase { kind, map, cursor, cond, rows } in row_maps(&mut Random::new("scale"), 4) {
         let p = active(normalised(plain(4, (3, 3), 8, 6), 2));
         let p = Params { map, rows_norm: 1, ..p };
@@ -216,6 +223,9 @@ fn storing() -> Vec<Case> {
     let shortcut = |p, sa, sb| Params { sa, sb, ..p };
     let both = |p| kept(normalised(p, 2));
     let far = Parts { x: (300.0, 0.1), ..bias.clone() };
+    let halved = params((1, 37, 35), (12, 20), (3, 2), (1, 1));
+    // So many channels for so few pixels that the sum is split.
+    let deep = |p| Params { rows_norm: 1, ..kept(normalised(p, 8)) };
     vec![
         case("keeps moments", kept(plain(1, (5, 7), 6, 10)), bias.clone()),
         case("keeps moments of one pixel", kept(plain(2, (1, 1), 4, 8)), bias.clone()),
@@ -229,7 +239,10 @@ fn storing() -> Vec<Case> {
             shortcut(both(plain(2, (8, 8), 16, 16)), 8, 20),
             bias.clone(),
         ),
-        case("norm, row, residual, keeps moments", both(plain(2, (4, 4), 8, 32)), all),
+        case("norm, row, residual, keeps moments", both(plain(2, (4, 4), 8, 32)), all.clone()),
+        case("halves, norm, keeps moments of tiles", both(halved), bias.clone()),
+        case("deep, keeps moments", kept(plain(2, (5, 4), 68, 12)), all.clone()),
+        case("deep, norm with row, keeps moments", deep(joined(plain(1, (6, 7), 96, 20), 32)), all),
     ]
 }
 

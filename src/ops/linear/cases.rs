@@ -151,5 +151,15 @@ fn loading() -> Vec<Case> {
     cases.push(case("norm, keeps moments", p, Parts { residual: true, ..PLAIN }));
     let p = by_group(params(64, 16, 8), 64, 4);
     cases.push(case("norm of groups, large mean", p, far()).tolerance(3e-4, 1e-5));
+    // The same of a mean of 1000 and a deviation of 0.03: 3e-5 becomes 1e-3, more where tiles are
+    // merged. Squares of 1000 are off by twice the deviation.
+    let farther = Parts { x: (1e3, 0.055), ..PLAIN };
+    let p = by_group(params(70, 12, 8), 70, 3);
+    cases.push(case("norm of groups, tiny variance", p, farther).tolerance(5e-3, 1e-5));
+    // So deep for so few rows that the sum is split.
+    let p = kept(by_group(params(64, 256, 24), 32, 8), 32);
+    cases.push(case("deep, norm, keeps moments", p, Parts { residual: true, ..PLAIN }));
+    let p = kept(params(35, 133, 7), 35);
+    cases.push(case("deep, keeps moments", p, Parts { residual: true, ..PLAIN }));
     cases
 }

@@ -4,7 +4,7 @@
 use super::tint::Tint;
 use naga::back;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use unnoise::backend::source::{Variant, wgsl};
 use unnoise::backend::wgpu::reflect::{Bound, Kernel};
 use unnoise::ops::{self, Arg, Call, Facts, Method, all_cases};
@@ -113,6 +113,42 @@ fn portable(variant: &Variant, kernel: &Kernel, _info: &ModuleInfo) {
     let bytes: u32 = shared.map(|(_, g)| layouter[g.ty].size).sum();
     let most = if has_matrices(variant) { 32 << 10 } else { 16 << 10 };
     assert!(bytes <= most, "{variant:?} uses {bytes} bytes of workgroup memory");
+}
+
+/// The arguments of a kernel that it reads or writes, not only declares.
+fn used(variant: &Variant, args: &[Arg]) -> BTreeSet<&'static str> {
+    let Kernel { module, bindings, .. } = kernel(variant, args);
+    let info = validate(&module).unwrap_or_else(|e| panic!("{variant:?}: {e}"));
+    let entry = info.get_entry_point(0);
+    let globals = module.global_variables.iter().filter(|(global, _)| !entry[*global].is_empty());
+    let numbers = globals.filter_map(|(_, global)| Some(global.binding?.binding));
+    let bound = numbers.filter_map(|n| bindings.iter().find(|b| b.number == n));
+    let named = bound.filter_map(|binding| match binding.buffer {
+        Bound::Arg(i) => Some(args[i].name),
+        Bound::Params | Bound::Partial => None,
+    });
+    named.collect()
+}
+
+/// The two dispatches of a split launch share its arguments out: what neither used would be
+/// silently ignored.
+#[test]
+fn the_parts_of_a_split_launch_use_what_the_whole_does() {
+    let split = |variant: &Variant| variant.tile.filter(|tile| tile.splits > 1);
+    let variants = variants();
+    let halves = |part| variants.iter().filter(move |(v, _)| v.part == part && split(v).is_some());
+    for (partial, call) in halves(Part::Partial) {
+        let tile = split(partial).map(|tile| Tile { splits: 1, ..tile });
+        let whole = Variant { tile, part: Part::Whole, ..partial.clone() };
+        let reduce = Variant { part: Part::Reduce, ..partial.clone() };
+        let [whole, partial, reduce] =
+            [&whole, partial, &reduce].map(|variant| used(variant, call.args()));
+        let both: BTreeSet<_> = partial.union(&reduce).copied().collect();
+        assert_eq!(both, whole, "{tile:?} of {call:?}");
+        assert!(reduce.contains("y") && !partial.contains("y"), "{call:?}");
+        assert!(!reduce.contains("x") && !reduce.contains("weight"), "{call:?}");
+    }
+    assert!(halves(Part::Reduce).count() > 20);
 }
 
 fn spirv(variant: &Variant, module: &naga::Module, info: &ModuleInfo) {

@@ -6,8 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use unnoise::backend::wgpu::{Adapters, Wgpu};
 use unnoise::backend::{Backend, Observer, RunInputs, RunStats};
 use unnoise::error::Error;
+use unnoise::model::Model;
+use unnoise::noise::NoiseKind;
 use unnoise::ops::{RowMap, Span, add};
 use unnoise::program::{Body, Input, Launch, Pack, Piece, Program, RowRef, Slot, SlotId, Source};
+use unnoise::sampler::{Request, Sampler};
 use unnoise::tensor::DType;
 
 /// A program that adds one to a state of `len` elements in each of `rows` rows. The two slots of
@@ -70,6 +73,37 @@ fn a_trajectory_is_many_launches_and_one_readback() {
         assert_eq!((stats.launches, stats.readbacks), (50, 1));
         assert!(rows.is_sorted() && rows.last() == Some(&50), "{rows:?}");
     }
+}
+
+/// On a device of its own: other tests prepare programs on theirs at the same time.
+#[test]
+fn a_run_makes_nothing_on_the_device() {
+    if device::wgpu().is_none() {
+        return;
+    }
+    let own = Wgpu::open(&Adapters::find(), None).unwrap();
+    let noise = NoiseKind::TorchCpu;
+    let request = Request { steps: Some(3), count: 4, batch: Some(2), noise, ..Request::default() };
+    let compiled = || Sampler::compile(&Model::open("digits").unwrap(), &request, &own).unwrap();
+    let mut sampler = compiled();
+    let stop = AtomicBool::new(false);
+    let mut held_by_run = |samples: [usize; 2]| {
+        let mut seen = Vec::new();
+        let mut rows_done = |_| seen.push(own.objects());
+        let mut observer = Observer { stop: &stop, rows_done: &mut rows_done };
+        sampler.sample(&samples, &mut observer).unwrap();
+        seen.push(own.objects());
+        seen
+    };
+    // In the first run the device lets go of what the weights were uploaded through.
+    let first = held_by_run([0, 1]).pop().unwrap();
+    assert!(first.iter().all(|(_, held)| *held > 0), "{first:?}");
+    for samples in [[0, 1], [2, 3], [3, 2]] {
+        let seen = held_by_run(samples);
+        assert!(seen.iter().all(|held| *held == first), "{first:?} became {seen:?}");
+    }
+    let _second = compiled();
+    assert!(own.objects()[0].1 > first[0].1, "what is made is counted");
 }
 
 /// The best of some runs: other work on the machine only makes it longer.

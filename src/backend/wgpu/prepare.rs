@@ -4,7 +4,7 @@ use super::gpu::Gpu;
 use super::matrix;
 use super::measure::Measure;
 use super::record::{Recorder, Work};
-use super::run::{Dispatch, Pace, WgpuSession};
+use super::run::{Dispatch, Pace, Uploads, WgpuSession};
 use crate::backend::tune::Tuning;
 use crate::backend::{WeightSource, packed};
 use crate::error::{Error, Result};
@@ -69,7 +69,7 @@ pub(super) fn prepare_on(
         let states = program.slots.iter().zip(&slots);
         let states = states.filter(|(slot, _)| slot.source == Source::State);
         Ok(WgpuSession {
-            inputs: inputs.collect(),
+            inputs: Uploads::new(gpu, inputs),
             states: states.map(|(_, buffer)| buffer.clone()).collect(),
             output: slots[program.output.0].clone(),
             download: gpu.device.create_buffer(&wgpu::BufferDescriptor {

@@ -1,16 +1,21 @@
 //! One run: the trajectory is recorded ahead and submitted in bounded chunks.
 
+mod transfer;
+
+use super::Wgpu;
 use super::adapters::AdapterInfo;
 use super::gpu::Gpu;
 use crate::backend::tune::Tuned;
 use crate::backend::{Observer, RunInputs, RunStats, Session};
 use crate::error::Result;
 use crate::ops::Cursor;
-use crate::program::{Input, Program, RowRef};
+use crate::program::{Program, RowRef};
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use wgpu::{BindGroup, Buffer, CommandEncoder, ComputePipeline, SubmissionIndex};
+use transfer::Mapping;
+pub(super) use transfer::Uploads;
+use wgpu::{BindGroup, Buffer, CommandEncoder, ComputePipeline, MapMode, SubmissionIndex};
 
 /// Device time of one submission: drivers of desktops stop one that takes seconds.
 const CHUNK: Duration = Duration::from_millis(20);
@@ -31,13 +36,29 @@ pub(super) struct Dispatch {
     pub bytes: f64,
 }
 
+impl Wgpu {
+    /// How many of each kind of object the device holds now, and their bytes. A run leaves them as
+    /// they are; command buffers, which it records anew, are not counted.
+    pub fn objects(&self) -> [(&'static str, isize); 6] {
+        let held = self.gpu.device.get_internal_counters().hal;
+        [
+            ("buffers", held.buffers.read()),
+            ("bytes of buffers", held.buffer_memory.read()),
+            ("bind groups", held.bind_groups.read()),
+            ("bind group layouts", held.bind_group_layouts.read()),
+            ("pipelines", held.compute_pipelines.read()),
+            ("shader modules", held.shader_modules.read()),
+        ]
+    }
+}
+
 /// A program on a device. A run creates no buffer, bind group or pipeline.
 pub(super) struct WgpuSession {
     pub gpu: Gpu,
     pub prologue: Vec<Dispatch>,
     pub bodies: Vec<Vec<Dispatch>>,
     /// The slots that each run fills.
-    pub inputs: Vec<(Input, Buffer)>,
+    pub inputs: Uploads,
     pub states: Vec<Buffer>,
     pub output: Buffer,
     pub download: Buffer,
@@ -150,25 +171,19 @@ impl Flight<'_, '_, '_> {
 }
 
 impl WgpuSession {
-    fn upload(&self, inputs: &RunInputs) {
-        for (input, buffer) in &self.inputs {
-            let words = inputs.words(*input);
-            self.gpu.queue.write_buffer(buffer, 0, bytemuck::cast_slice(words));
-        }
-    }
-
     fn encoder(&self) -> CommandEncoder {
         self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
     }
 
-    /// Records and submits every launch; the last submission also copies the output. Gives the
-    /// numbers of launches and dispatches.
-    fn submit_all(&self, flight: &mut Flight) -> Result<[u64; 2]> {
+    /// Records and submits every launch; the first submission also copies the inputs, the last the
+    /// output. Gives the numbers of launches and dispatches.
+    fn submit_all(&self, inputs: &RunInputs, flight: &mut Flight) -> Result<[u64; 2]> {
         let start = RowRef { body: 0, time: 0 };
         let prologue = std::iter::once((0, start, &self.prologue));
         let rows =
             self.program.rows.iter().enumerate().map(|(i, row)| (i, *row, &self.bodies[row.body]));
         let mut encoder = self.encoder();
+        self.inputs.record(inputs, &mut encoder);
         self.states.iter().for_each(|state| encoder.clear_buffer(state, 0, None));
         let (mut work, mut counts, mut finished) = (0.0, [0, 0], 0);
         for (part, (row, at, recorded)) in prologue.chain(rows).enumerate() {
@@ -200,32 +215,13 @@ impl WgpuSession {
 
     /// Maps the download buffer and copies it out.
     fn download(&self, flight: &mut Flight, out: &mut [f32]) -> Result<()> {
-        let slice = self.download.slice(..4 * self.program.output_len as u64);
-        let mapped = Arc::new(OnceLock::new());
-        let mark = mapped.clone();
-        slice.map_async(wgpu::MapMode::Read, move |result| {
-            mark.get_or_init(|| result);
-        });
-        let waited = flight.drain(0).and_then(|()| {
-            while mapped.get().is_none() {
-                self.gpu.poll(None)?;
-                flight.observer.check()?;
-                std::thread::yield_now();
-            }
-            Ok(())
-        });
-        let failed = |e: String| self.gpu.failed(&format!("the samples cannot be read: {e}"));
-        let copied = waited.and_then(|()| match mapped.get() {
-            Some(Err(e)) => Err(failed(e.to_string())),
-            _ => {
-                let view = slice.get_mapped_range().map_err(|e| failed(e.to_string()))?;
-                bytemuck::cast_slice_mut(out).copy_from_slice(&view);
-                Ok(())
-            }
-        });
-        // Also ends a mapping that an error left waiting.
-        self.download.unmap();
-        copied
+        let mapping = Mapping::start(&self.download, MapMode::Read);
+        flight.drain(0)?;
+        mapping.wait(&self.gpu, || flight.observer.check())?;
+        let view = self.download.get_mapped_range(..size_of_val(out) as u64);
+        let failed = |e| self.gpu.failed(&format!("the samples cannot be read: {e}"));
+        bytemuck::cast_slice_mut(out).copy_from_slice(&view.map_err(failed)?);
+        Ok(())
     }
 }
 
@@ -240,7 +236,7 @@ impl Session for WgpuSession {
         let start = Instant::now();
         inputs.check(&self.program)?;
         self.gpu.check()?;
-        self.upload(inputs);
+        self.inputs.fill(&self.gpu, inputs, || observer.check())?;
         let mut pace = Pace { rate: self.pace.rate };
         let mut flight = Flight {
             gpu: &self.gpu,
@@ -253,7 +249,7 @@ impl Session for WgpuSession {
             waited: Duration::ZERO,
         };
         let recording = Instant::now();
-        let [launches, dispatches] = self.submit_all(&mut flight)?;
+        let [launches, dispatches] = self.submit_all(inputs, &mut flight)?;
         let encode_ms = (recording.elapsed() - flight.submitting).as_secs_f64() * 1e3;
         let host_ms = (start.elapsed() - flight.waited).as_secs_f64() * 1e3;
         self.download(&mut flight, out)?;

@@ -85,7 +85,8 @@ pub struct RunStats {
     /// Milliseconds in which the host recorded and submitted, waiting not included. A software
     /// driver may do the work itself inside the submission, which then counts too.
     pub host_ms: f64,
-    /// The part of them in which commands were recorded, before they were submitted.
+    /// The part of them in which commands were recorded, before they were submitted. A software
+    /// driver's work beside it, and what that leaves in caches, make it several times longer.
     pub encode_ms: f64,
 }
 

@@ -7,7 +7,7 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use std::collections::{BTreeSet, HashSet};
 use unnoise::backend::source::{Variant, wgsl};
 use unnoise::backend::wgpu::reflect::{Bound, Kernel};
-use unnoise::ops::{self, Arg, Call, Facts, Method, all_cases};
+use unnoise::ops::{self, Arg, Call, Facts, Method, Part, Tile, all_cases};
 use unnoise::program::SlotId;
 use unnoise::tensor::DType;
 

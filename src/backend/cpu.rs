@@ -3,9 +3,10 @@
 use super::{Backend, Observer, RunInputs, RunStats, Session, WeightSource, packed};
 use crate::error::{Error, Result};
 use crate::ops::{Access, Buffers, Cursor, MAX_ARGS};
-use crate::program::{Launch, Program, Slot, Source};
+use crate::program::{Launch, Program, Slot, SlotId, Source};
 use crate::tensor::DType;
 use std::collections::TryReserveError;
+use std::ops::Range;
 
 /// The processor.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,15 +32,16 @@ impl Backend for Cpu {
     fn prepare(&self, program: &Program, weights: &dyn WeightSource) -> Result<Box<dyn Session>> {
         program.validate()?;
         // All at once first: many small promises may be given that cannot be kept together.
-        let bytes: u64 = program.slots.iter().map(Slot::bytes).sum();
+        let bytes = program.allocated_bytes();
         Vec::<u8>::new().try_reserve_exact(bytes as usize).map_err(|e| no_memory(bytes, &e))?;
-        let slots = program.slots.iter().map(|slot| content(slot, weights));
-        let slots = slots.collect::<Result<Vec<_>>>()?;
-        Ok(Box::new(CpuSession { program: program.clone(), slots }))
+        Ok(Box::new(CpuSession {
+            memory: Memory::new(program, weights)?,
+            program: program.clone(),
+        }))
     }
 }
 
-/// The content of a slot before any run.
+/// The content of a slot's own buffer before any run.
 fn content(slot: &Slot, weights: &dyn WeightSource) -> Result<Vec<f32>> {
     if slot.dtype == DType::F16 {
         return Err(Error::invalid(
@@ -50,7 +52,8 @@ fn content(slot: &Slot, weights: &dyn WeightSource) -> Result<Vec<f32>> {
         ));
     }
     match &slot.source {
-        Source::Scratch | Source::State | Source::Input(_) => zeros(slot),
+        Source::Scratch | Source::State | Source::Input(_) => zeros(slot.bytes()),
+        Source::Arena(_) => Ok(Vec::new()),
         Source::Table(words) => Ok(words.iter().map(|w| f32::from_bits(*w)).collect()),
         Source::Weight { pieces, width } => {
             let bytes = packed(weights, pieces, *width, slot.len, slot.dtype)?;
@@ -60,10 +63,10 @@ fn content(slot: &Slot, weights: &dyn WeightSource) -> Result<Vec<f32>> {
 }
 
 /// Memory that may not be there is asked for, not taken for granted.
-fn zeros(slot: &Slot) -> Result<Vec<f32>> {
-    let mut buffer = Vec::new();
-    buffer.try_reserve_exact(slot.len).map_err(|e| no_memory(slot.bytes(), &e))?;
-    buffer.resize(slot.len, 0.0);
+fn zeros(bytes: u64) -> Result<Vec<f32>> {
+    let (mut buffer, len) = (Vec::new(), bytes as usize / size_of::<f32>());
+    buffer.try_reserve_exact(len).map_err(|e| no_memory(bytes, &e))?;
+    buffer.resize(len, 0.0);
     Ok(buffer)
 }
 
@@ -76,10 +79,42 @@ fn no_memory(bytes: u64, error: &TryReserveError) -> Error {
     )
 }
 
+/// The buffers: arenas first, then one for each slot, empty for those that lie in an arena. Those
+/// of u32 elements hold their words.
+struct Memory {
+    buffers: Vec<Vec<f32>>,
+    /// For each slot its buffer and the elements of it.
+    slots: Vec<(usize, Range<usize>)>,
+}
+
+impl Memory {
+    fn new(program: &Program, weights: &dyn WeightSource) -> Result<Memory> {
+        let arenas = program.arenas.iter().map(|bytes| zeros(*bytes));
+        let own = program.slots.iter().map(|slot| content(slot, weights));
+        let slots = program.slots.iter().enumerate().map(|(i, slot)| match slot.place() {
+            None => (program.arenas.len() + i, 0..slot.len),
+            Some(place) => {
+                let first = place.offset as usize / size_of::<f32>();
+                (place.arena, first..first + slot.len)
+            }
+        });
+        Ok(Memory { slots: slots.collect(), buffers: arenas.chain(own).collect::<Result<_>>()? })
+    }
+
+    fn slot(&self, id: SlotId) -> &[f32] {
+        let (buffer, elements) = &self.slots[id.0];
+        &self.buffers[*buffer][elements.clone()]
+    }
+
+    fn slot_mut(&mut self, id: SlotId) -> &mut [f32] {
+        let (buffer, elements) = &self.slots[id.0];
+        &mut self.buffers[*buffer][elements.clone()]
+    }
+}
+
 struct CpuSession {
     program: Program,
-    /// The buffers; those of u32 elements hold their words.
-    slots: Vec<Vec<f32>>,
+    memory: Memory,
 }
 
 impl Session for CpuSession {
@@ -89,59 +124,60 @@ impl Session for CpuSession {
         observer: &mut Observer,
         out: &mut [f32],
     ) -> Result<RunStats> {
-        let CpuSession { program, slots } = self;
+        let CpuSession { program, memory } = self;
         inputs.check(program)?;
         program.check_output(out)?;
-        for (slot, buffer) in program.slots.iter().zip(&mut *slots) {
+        for (i, slot) in program.slots.iter().enumerate() {
+            let content = memory.slot_mut(SlotId(i));
             match slot.source {
-                Source::State => buffer.fill(0.0),
+                Source::State => content.fill(0.0),
                 Source::Input(input) => {
-                    buffer.copy_from_slice(bytemuck::cast_slice(inputs.words(input)));
+                    content.copy_from_slice(bytemuck::cast_slice(inputs.words(input)));
                 }
                 _ => {}
             }
         }
         observer.check()?;
-        let mut launches = walk(&program.prologue, Cursor::default(), slots);
+        let mut launches = walk(&program.prologue, Cursor::default(), memory);
         for (i, row) in program.rows.iter().enumerate() {
             observer.check()?;
             let cursor = Cursor { row: i as u32, time: row.time };
-            launches += walk(&program.bodies[row.body].launches, cursor, slots);
+            launches += walk(&program.bodies[row.body].launches, cursor, memory);
             (observer.rows_done)(i + 1);
         }
-        out.copy_from_slice(&slots[program.output.0][..out.len()]);
+        out.copy_from_slice(&memory.slot(program.output)[..out.len()]);
         Ok(RunStats { readbacks: 1, launches, ..RunStats::default() })
     }
 }
 
 /// Runs launches one after another; returns how many.
-fn walk(launches: &[Launch], cursor: Cursor, slots: &mut [Vec<f32>]) -> u64 {
+fn walk(launches: &[Launch], cursor: Cursor, memory: &mut Memory) -> u64 {
     // Inside the thread pool once, not at each launch.
-    rayon::scope(|_| launches.iter().for_each(|launch| run(launch, cursor, slots)));
+    rayon::scope(|_| launches.iter().for_each(|launch| run(launch, cursor, memory)));
     launches.len() as u64
 }
 
-fn run(launch: &Launch, cursor: Cursor, slots: &mut [Vec<f32>]) {
+fn run(launch: &Launch, cursor: Cursor, memory: &mut Memory) {
     let written = |i: usize| launch.call.args()[i].access != Access::Read;
-    // A written buffer leaves its slot for the time of the launch; no launch binds it twice.
+    // A written buffer leaves the memory for the time of the launch; no launch binds it twice.
     let mut taken: [Vec<f32>; MAX_ARGS] = Default::default();
-    for (i, slot) in launch.args.iter().enumerate() {
-        if let (Some(slot), true) = (slot, written(i)) {
-            taken[i] = std::mem::take(&mut slots[slot.0]);
+    for (i, id) in launch.args.iter().enumerate() {
+        if let (Some(id), true) = (id, written(i)) {
+            taken[i] = std::mem::take(&mut memory.buffers[memory.slots[id.0].0]);
         }
     }
     let mut buffers = Buffers { read: [&[]; MAX_ARGS], write: Default::default() };
     for (i, buffer) in taken.iter_mut().enumerate() {
         match launch.args.get(i).copied().flatten() {
-            Some(_) if written(i) => buffers.write[i] = buffer,
-            Some(slot) => buffers.read[i] = &slots[slot.0],
+            Some(id) if written(i) => buffers.write[i] = &mut buffer[memory.slots[id.0].1.clone()],
+            Some(id) => buffers.read[i] = memory.slot(id),
             None => {}
         }
     }
     launch.call.reference(cursor, &mut buffers);
     for (i, buffer) in taken.into_iter().enumerate() {
-        if let (Some(slot), true) = (launch.args.get(i).copied().flatten(), !buffer.is_empty()) {
-            slots[slot.0] = buffer;
+        if let (Some(id), true) = (launch.args.get(i).copied().flatten(), !buffer.is_empty()) {
+            memory.buffers[memory.slots[id.0].0] = buffer;
         }
     }
 }

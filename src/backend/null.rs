@@ -25,7 +25,7 @@ impl Counts {
     pub fn of(program: &Program) -> Counts {
         let inputs = program.slots.iter().filter(|s| matches!(s.source, Source::Input(_)));
         let mut counts = Counts {
-            allocated: program.slots.iter().map(|s| s.bytes()).sum(),
+            allocated: program.allocated_bytes(),
             uploaded: inputs.map(|s| s.bytes()).sum(),
             downloaded: program.output_len as u64 * 4,
             ..Counts::default()

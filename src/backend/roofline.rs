@@ -140,6 +140,7 @@ impl Work {
         let repeated = std::iter::repeat_n(self.launch.clone(), times);
         Program {
             slots: self.slots.clone(),
+            arenas: Vec::new(),
             prologue: self.prologue.clone(),
             bodies: vec![Body {
                 name: "measured",

@@ -2,7 +2,7 @@
 //!
 //! Passes over one list of kernels, each separately testable: `hoist` gives each kernel its
 //! [`Domain`], `fuse` folds what follows a kernel into it as its [`Tail`] and `load` what precedes
-//! it as its [`Head`], [`place`] gives values that are never alive together the same slot. The
+//! it as its [`Head`], [`place`] lets values that are never alive together overlap. The
 //! plain list, neither hoisted nor fused, is the truth that the others are tested against.
 
 mod fuse;
@@ -10,7 +10,7 @@ mod hoist;
 mod load;
 mod memory;
 
-pub use memory::{Lifetime, Placement, place};
+pub use memory::{ALIGN, Lifetime, Place, Placement, place};
 
 use crate::graph::{Graph, Layer, NodeId, ParamId, Shape};
 use crate::ops::Act;

@@ -3,7 +3,7 @@
 use super::lower::{Lowering, lower};
 use super::slots::Slots;
 use super::solver::Solver;
-use super::{Body, Input, Memory, Program, RowRef, SlotId, Source, table};
+use super::{Body, Input, Memory, Place, Program, RowRef, SlotId, Source, table};
 use crate::graph::{Graph, Shape};
 use crate::ops::Span;
 use crate::ops::moments::{self, Region};
@@ -75,6 +75,7 @@ struct Builder<'a> {
     trajectory: &'a Trajectory,
     options: &'a Options,
     slots: Slots,
+    arenas: Vec<u64>,
     solver: Solver,
 }
 
@@ -89,7 +90,7 @@ impl<'a> Builder<'a> {
         debug_assert_eq!(output.domain, Domain::Sample);
         let mut slots = Slots::default();
         let solver = Solver::new(&mut slots, trajectory, options, output.shape.channels());
-        Builder { graph, plan, trajectory, options, slots, solver }
+        Builder { graph, plan, trajectory, options, slots, arenas: Vec::new(), solver }
     }
 
     fn finish(mut self) -> Program {
@@ -163,6 +164,7 @@ impl<'a> Builder<'a> {
             },
             memory,
             slots: self.slots.finish(),
+            arenas: self.arenas,
         }
     }
 
@@ -194,7 +196,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Gives every value a slot: one placement for the prologue, one for the loop.
+    /// Places every value in an arena: those of the prologue in some, those of the loop in others.
     fn place_values(&mut self) -> (Vec<SlotId>, Memory) {
         let kernels = &self.plan.kernels;
         let end = kernels.len();
@@ -207,35 +209,41 @@ impl<'a> Builder<'a> {
             }
         }
         last[self.plan.output] = end;
+        let (hoisted, looped): (Vec<_>, Vec<_>) = (0..end).partition(|&id| kernels[id].hoisted());
         let mut slots = vec![SlotId(usize::MAX); end];
-        let mut memory = Memory::default();
-        for hoisted in [true, false] {
-            let ids: Vec<usize> = (0..end).filter(|&i| kernels[i].hoisted() == hoisted).collect();
-            let lifetime = |&id: &usize| {
-                let rows = kernels[id].domain.rows(self.plan.sizes);
-                let dtype = self.dtype(id);
-                let bytes = rows * kernels[id].shape.elements() * dtype.size();
-                Lifetime { first: id, last: last[id], bytes, class: dtype as usize }
-            };
-            let placement = plan::place(&ids.iter().map(lifetime).collect::<Vec<_>>());
-            let dtypes = [DType::F32, DType::F16, DType::U32];
-            let made: Vec<SlotId> = (placement.slots.iter().enumerate())
-                .map(|(i, &(bytes, class))| {
-                    let dtype = dtypes[class];
-                    let name = format!("{}.{i}", if hoisted { "hoisted" } else { "scratch" });
-                    self.slots.add(&name, dtype, bytes / dtype.size(), Source::Scratch)
-                })
-                .collect();
-            for (&id, &slot) in ids.iter().zip(&placement.slot) {
-                slots[id] = made[slot];
+        let [hoisted, looped] = [hoisted, looped].map(|ids| {
+            let lifetimes: Vec<_> = ids.iter().map(|id| self.lifetime(*id, &last, &ids)).collect();
+            let placement = plan::place(&lifetimes);
+            for (&id, &Place { arena, offset }) in ids.iter().zip(&placement.places) {
+                let place = Place { arena: self.arenas.len() + arena, offset };
+                let (dtype, len) = (self.dtype(id), self.elements(id));
+                slots[id] = self.slots.add(&kernels[id].name, dtype, len, Source::Arena(place));
             }
-            if !hoisted {
-                memory.activation_bytes = placement.bytes() as u64;
-                memory.lower_bound_bytes = placement.lower_bound as u64;
-            } else {
-                memory.hoisted_bytes = placement.bytes() as u64;
-            }
-        }
+            self.arenas.extend(&placement.arenas);
+            placement
+        });
+        let memory = Memory {
+            activation_bytes: looped.arenas.iter().sum(),
+            lower_bound_bytes: looped.lower_bound,
+            hoisted_bytes: hoisted.arenas.iter().sum(),
+        };
         (slots, memory)
+    }
+
+    /// When kernel `id`'s value is alive, among those of the kernels `ids`.
+    fn lifetime(&self, id: KernelId, last: &[usize], ids: &[KernelId]) -> Lifetime {
+        let reads = self.plan.kernels[id].reads().filter_map(|read| ids.binary_search(&read).ok());
+        Lifetime {
+            first: id,
+            last: last[id],
+            bytes: (self.elements(id) * self.dtype(id).size()) as u64,
+            reads: reads.collect(),
+        }
+    }
+
+    /// Elements of a value over its whole domain.
+    fn elements(&self, id: KernelId) -> usize {
+        let kernel = &self.plan.kernels[id];
+        kernel.domain.rows(self.plan.sizes) * kernel.shape.elements()
     }
 }

@@ -7,6 +7,7 @@ impl fmt::Display for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source = match &self.source {
             Source::Scratch => "scratch".into(),
+            Source::Arena(place) => place.to_string(),
             Source::State => "state".into(),
             Source::Weight { pieces, .. } => {
                 let pieces =
@@ -39,6 +40,9 @@ impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for slot in &self.slots {
             writeln!(f, "slot {slot}")?;
+        }
+        for (i, bytes) in self.arenas.iter().enumerate() {
+            writeln!(f, "arena {i} {bytes} bytes")?;
         }
         writeln!(f, "prologue")?;
         for launch in &self.prologue {

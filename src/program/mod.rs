@@ -5,6 +5,7 @@
 //! and comparable; the same value runs on every backend.
 
 mod adaptive;
+mod arenas;
 mod build;
 mod display;
 mod lower;
@@ -14,6 +15,7 @@ mod solver;
 mod table;
 mod validate;
 
+pub use crate::plan::Place;
 pub use build::{NoiseMode, Options, TABLE_BYTES};
 
 use crate::ops::{Call, Facts, Span};
@@ -63,6 +65,8 @@ pub enum Input {
 pub enum Source {
     /// Written before it is read; undefined at the start.
     Scratch,
+    /// The same, in a part of an arena that other values have at other times.
+    Arena(Place),
     /// Zero at the start of each run, kept between rows.
     State,
     /// Parameters of the model in a matrix with rows of `width` elements; what no piece covers is
@@ -74,7 +78,7 @@ pub enum Source {
     Input(Input),
 }
 
-/// One buffer.
+/// One buffer, or a part of an arena.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Slot {
     pub name: String,
@@ -119,6 +123,8 @@ pub struct RowRef {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program {
     pub slots: Vec<Slot>,
+    /// Bytes of each arena: a buffer that values share.
+    pub arenas: Vec<u64>,
     /// Once a run: what depends on time and condition only.
     pub prologue: Vec<Launch>,
     pub bodies: Vec<Body>,
@@ -156,11 +162,11 @@ const _: () = assert!(size_of::<Report>() == 4 * crate::ops::control::layout::RE
 /// What the placement came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// Slots of the loop's values.
+    /// Arenas of the loop's values.
     pub activation_bytes: u64,
     /// The most bytes of the loop's values alive at one launch: no placement needs less.
     pub lower_bound_bytes: u64,
-    /// Slots of the prologue's values: the tables that the loop reads.
+    /// Arenas of the prologue's values: the tables that the loop reads.
     pub hoisted_bytes: u64,
 }
 

@@ -16,6 +16,7 @@ impl Program {
     pub fn validate(&self) -> Result<()> {
         for slot in &self.slots {
             check_table(slot)?;
+            self.check_place(slot)?;
         }
         for launch in &self.prologue {
             self.check_launch(launch, &[0])?;
@@ -39,6 +40,10 @@ impl Program {
         }
         let output = self.slots.get(self.output.0);
         match output {
+            Some(slot) if slot.place().is_some() => {
+                let found = format!("'{}' in an arena", slot.name);
+                Err(wrong("the output", "a slot of its own".into(), found))
+            }
             Some(slot) if slot.dtype == DType::F32 && slot.len >= self.output_len => Ok(()),
             _ => Err(wrong(
                 "the output",
@@ -85,6 +90,9 @@ impl Program {
             if arg.access != Access::Read && others.into_iter().any(|(_, other)| other == bound) {
                 let expected = "a slot of its own, as it is written".to_string();
                 return Err(wrong(&what, expected, format!("'{}' bound twice", slot.name)));
+            }
+            if arg.access != Access::Read {
+                self.check_apart(&what, launch, i)?;
             }
         }
         self.check_contents(launch, rows, &what)
@@ -174,7 +182,7 @@ fn check_slot(what: &str, arg: &Arg, slot: &Slot, elements: usize) -> Result<()>
         let found = format!("{} in '{}'", slot.dtype, slot.name);
         return Err(wrong(what, expected.into(), found));
     }
-    let fixed = !matches!(slot.source, Source::Scratch | Source::State);
+    let fixed = !matches!(slot.source, Source::Scratch | Source::Arena(_) | Source::State);
     if fixed && arg.access != Access::Read {
         let found = format!("'{}', whose content is fixed", slot.name);
         return Err(wrong(what, "a slot that may be written".into(), found));
@@ -193,7 +201,7 @@ fn check_table(slot: &Slot) -> Result<()> {
     Err(wrong(&what, format!("{expected} words"), words.len().to_string()))
 }
 
-fn wrong(what: &str, expected: String, found: String) -> Error {
+pub(super) fn wrong(what: &str, expected: String, found: String) -> Error {
     Error::invalid(
         format!("program: {what}"),
         expected,
@@ -227,6 +235,7 @@ mod tests {
                 slot("b", 2, table(2)),
                 slot("y", 8, Source::Scratch),
             ],
+            arenas: Vec::new(),
             prologue: Vec::new(),
             bodies: vec![Body { name: "eval", launches }],
             rows: vec![RowRef { body: 0, time: 0 }],

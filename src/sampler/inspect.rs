@@ -19,7 +19,7 @@ pub struct LaunchRow {
     pub layer: String,
     pub flops: u64,
     pub bytes: u64,
-    /// The slot that it writes.
+    /// The slots, or the places in arenas, that it writes.
     pub writes: String,
 }
 
@@ -61,7 +61,7 @@ pub struct Inspection {
     pub launches_split_k: usize,
     /// Launches of the whole trajectory.
     pub launches: u64,
-    /// Slots of the loop's values, and the least that any placement could need.
+    /// Arenas of the loop's values, and the least that any placement could need.
     pub activation_bytes: u64,
     pub activation_lower_bound_bytes: u64,
     /// Tables made before the loop.
@@ -70,7 +70,7 @@ pub struct Inspection {
     pub allocated_bytes: u64,
     pub layers: usize,
     pub plan: Vec<LaunchRow>,
-    /// Buffers that are neither weights nor fixed tables.
+    /// Arenas, and slots of their own that are neither weights nor fixed tables.
     pub slots: Vec<SlotRow>,
     /// What of the model's configuration the solver does not follow.
     pub notes: Vec<String>,
@@ -94,8 +94,6 @@ pub fn inspect(model: &Model, request: &Request) -> Result<Inspection> {
     let program = Program::build(&model.graph, &trajectory, &options);
     let samples = options.batch * if options.guided { 2 } else { 1 };
     let counts = Counts::of(&program);
-    let slots = program.slots.iter();
-    let kept = slots.filter(|s| !matches!(s.source, Source::Weight { .. } | Source::Table(_)));
     Ok(Inspection {
         model: model.name.clone(),
         state: model.state,
@@ -121,7 +119,7 @@ pub fn inspect(model: &Model, request: &Request) -> Result<Inspection> {
         allocated_bytes: counts.allocated,
         layers: model.graph.nodes.len(),
         plan: plan(&program),
-        slots: kept.map(slot_row).collect(),
+        slots: slots(&program),
         notes: resolved.notes,
     })
 }
@@ -132,22 +130,39 @@ fn network_flops(program: &Program) -> u64 {
     launches.filter(|l| l.layer != Program::SOLVER).map(|l| l.call.flops()).sum()
 }
 
-fn slot_row(slot: &Slot) -> SlotRow {
-    SlotRow { name: slot.name.clone(), dtype: slot.dtype.name(), bytes: slot.bytes() }
+fn slots(program: &Program) -> Vec<SlotRow> {
+    let arenas = program.arenas.iter().enumerate();
+    let arenas = arenas.map(|(i, bytes)| SlotRow {
+        name: format!("arena {i}"),
+        dtype: "any",
+        bytes: *bytes,
+    });
+    let own = program.slots.iter().filter(|slot| {
+        !matches!(slot.source, Source::Weight { .. } | Source::Table(_) | Source::Arena(_))
+    });
+    let row = |slot: &Slot| SlotRow {
+        name: slot.name.clone(),
+        dtype: slot.dtype.name(),
+        bytes: slot.bytes(),
+    };
+    arenas.chain(own.map(row)).collect()
 }
 
 fn plan(program: &Program) -> Vec<LaunchRow> {
     let row = |part, launch: &Launch| {
         let writes = launch.call.args().iter().zip(&launch.args);
         let writes = writes.filter(|(arg, _)| arg.access != crate::ops::Access::Read);
-        let writes = writes.filter_map(|(_, slot)| Some(program.slots[(*slot)?.0].name.as_str()));
+        let writes = writes.filter_map(|(_, slot)| {
+            let slot = &program.slots[(*slot)?.0];
+            Some(slot.place().map_or(slot.name.clone(), |place| place.to_string()))
+        });
         LaunchRow {
             part,
             kernel: launch.call.name(),
             layer: launch.layer.clone(),
             flops: launch.call.flops(),
             bytes: null::bytes(program, launch),
-            writes: writes.collect::<Vec<_>>().join(" "),
+            writes: writes.collect::<Vec<_>>().join(", "),
         }
     };
     let hoisted = program.prologue.iter().map(|l| row("prologue", l));

@@ -106,6 +106,7 @@ impl Sampler {
         let weights = model.weights()?;
         let draws = Draws::new(model, request, &resolved, &trajectory)?;
         let program = Program::build(&model.graph, &trajectory, &options);
+        program.check_values()?;
         let session = backend.prepare(&program, &weights)?;
         let report = Report {
             model: model.name.clone(),

@@ -51,6 +51,7 @@ fn case_program(case: &Case, storage: DType, compared: usize) -> Program {
     rows.push(RowRef { body: 1, time: case.cursor.time });
     Program {
         slots: build.slots,
+        arenas: Vec::new(),
         prologue: build.prologue,
         bodies: vec![Body { name: "empty", launches: Vec::new() }, Body { name: "case", launches }],
         rows,

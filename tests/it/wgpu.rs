@@ -49,6 +49,7 @@ fn counter(len: usize, rows: usize) -> Program {
             slot("odd", Source::Scratch),
             slot("ones", Source::Table(ones.into())),
         ],
+        arenas: Vec::new(),
         prologue: Vec::new(),
         bodies: vec![body("to odd", 0, 1), body("to even", 1, 0)],
         rows: (0..rows).map(|row| RowRef { body: row % 2, time: 0 }).collect(),
@@ -198,7 +199,7 @@ fn a_stop_ends_a_run_between_chunks_and_the_session_stays_usable() {
 }
 
 #[test]
-fn a_slot_larger_than_the_adapter_allows_is_refused_before_anything_is_allocated() {
+fn a_slot_or_an_arena_larger_than_the_adapter_allows_is_refused_before_anything_is_allocated() {
     let Some(device) = device::wgpu() else { return };
     let most = device.adapter().max_binding_bytes.min(device.adapter().max_buffer_bytes);
     let (len, shape) = (most as usize / 4 + 4, vec![most as usize / 4 + 4]);
@@ -216,6 +217,13 @@ fn a_slot_larger_than_the_adapter_allows_is_refused_before_anything_is_allocated
         }
         assert_eq!(message.contains("--batch"), batch, "{message}");
         assert_eq!(message.matches(&(4 * len).to_string()).count(), 1, "{message}");
+    }
+    let most = device.adapter().max_buffer_bytes;
+    let mut program = counter(16, 2);
+    program.arenas.push(most + 256);
+    let message = device.prepare(&program, &NoWeights).err().unwrap().to_string();
+    for part in [&most.to_string(), &(most + 256).to_string(), "--batch"] {
+        assert!(message.contains(part), "{message}");
     }
 }
 

@@ -143,6 +143,7 @@ fn trial() -> (Program, Vec<f32>) {
         output: SlotId(2),
         output_len: n * n,
         span: Span { times: 1, conditions: 1, rows: 1, draws: 0 },
+        arenas: Vec::new(),
         memory: Memory::default(),
     };
     let sum = |i: usize| (0..n).map(|k| a(i / n, k) * b(k, i % n)).sum::<i32>() as f32;

@@ -1,6 +1,7 @@
 //! Times the candidates of a launch on the very buffers that the program will use.
 
 use super::gpu::Gpu;
+use super::prepare::Storage;
 use super::record::{Recorder, Work};
 use super::run::{Dispatch, record};
 use crate::backend::tune::Timer;
@@ -8,7 +9,6 @@ use crate::error::Result;
 use crate::ops::{Cursor, Tile};
 use crate::program::Program;
 use std::time::{Duration, Instant};
-use wgpu::Buffer;
 
 /// Device time of one sample: long enough that a submission's own time is small in it, and far
 /// below what a desktop's watchdog allows.
@@ -32,7 +32,7 @@ impl<'a> Measure<'a> {
     pub fn new(
         gpu: &'a Gpu,
         program: &'a Program,
-        slots: &'a [Buffer],
+        slots: &'a [Storage],
         work: &'a Work<'a>,
     ) -> Measure<'a> {
         Measure { gpu, work, recorder: Recorder::new(gpu, program, slots, work, None) }

@@ -9,9 +9,9 @@ use crate::backend::tune::Tuning;
 use crate::backend::{WeightSource, packed};
 use crate::error::{Error, Result};
 use crate::ops::Facts;
-use crate::program::{Body, Program, Slot, Source};
+use crate::program::{Body, Place, Program, Slot, Source};
 use std::time::Duration;
-use wgpu::{Buffer, BufferUsages};
+use wgpu::{BindingResource, Buffer, BufferBinding, BufferSize, BufferUsages};
 
 /// Uploads are handed to the device after this many bytes, so that staging memory stays small.
 const UPLOAD_BYTES: u64 = 256 << 20;
@@ -39,6 +39,7 @@ pub(super) fn prepare_on(
 ) -> Result<WgpuSession> {
     program.validate()?;
     program.slots.iter().try_for_each(|slot| check_size(gpu, slot))?;
+    program.arenas.iter().try_for_each(|bytes| check_arena(gpu, *bytes))?;
     let work = Work::of(gpu, facts, program);
     let slots = gpu.guarded(|| slots(gpu, program, weights))?;
     let mut tuned = work.classes();
@@ -62,16 +63,16 @@ pub(super) fn prepare_on(
         };
         let largest = program.bodies.iter().zip(&bodies).map(more).max();
         tuned.split_per_step = largest.map_or(0, |(_, split)| split);
-        let inputs = program.slots.iter().zip(&slots).filter_map(|(slot, buffer)| {
+        let inputs = program.slots.iter().zip(&slots).filter_map(|(slot, storage)| {
             let Source::Input(input) = slot.source else { return None };
-            Some((input, buffer.clone()))
+            Some((input, storage.buffer.clone()))
         });
         let states = program.slots.iter().zip(&slots);
         let states = states.filter(|(slot, _)| slot.source == Source::State);
         Ok(WgpuSession {
             inputs: Uploads::new(gpu, inputs),
-            states: states.map(|(_, buffer)| buffer.clone()).collect(),
-            output: slots[program.output.0].clone(),
+            states: states.map(|(_, storage)| storage.buffer.clone()).collect(),
+            output: slots[program.output.0].buffer.clone(),
             download: gpu.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("download"),
                 size: padded(4 * program.output_len as u64),
@@ -102,35 +103,76 @@ fn check_size(gpu: &Gpu, slot: &Slot) -> Result<()> {
     // Weights and tables are as large for one sample as for many.
     let action = match slot.source {
         Source::Weight { .. } | Source::Table(_) => "use another --device, or --device cpu",
-        Source::Scratch | Source::State | Source::Input(_) => {
-            "use a smaller --batch, another --device, or --device cpu"
-        }
+        Source::Scratch | Source::Arena(_) | Source::State | Source::Input(_) => SMALLER,
     };
-    Err(Error::invalid(
-        format!("slot {}", slot.name),
-        format!("at most {most} bytes on this adapter, {}", gpu.info.words()),
-        format!("{} bytes", slot.bytes()),
-        action,
-    ))
+    Err(too_large(gpu, &format!("slot {}", slot.name), most, slot.bytes(), action))
 }
 
-/// One buffer a slot, with the content of weights and tables.
-fn slots(gpu: &Gpu, program: &Program, weights: &dyn WeightSource) -> Result<Vec<Buffer>> {
+/// An arena is one allocation, of which a launch binds parts.
+fn check_arena(gpu: &Gpu, bytes: u64) -> Result<()> {
+    let most = gpu.info.max_buffer_bytes;
+    if bytes <= most {
+        return Ok(());
+    }
+    Err(too_large(gpu, "a buffer of activations", most, bytes, SMALLER))
+}
+
+const SMALLER: &str = "use a smaller --batch, another --device, or --device cpu";
+
+fn too_large(gpu: &Gpu, what: &str, most: u64, bytes: u64, action: &str) -> Error {
+    Error::invalid(
+        what,
+        format!("at most {most} bytes on this adapter, {}", gpu.info.words()),
+        format!("{bytes} bytes"),
+        action,
+    )
+}
+
+/// What a slot is on the device: a buffer, or a part of one.
+pub(super) struct Storage {
+    buffer: Buffer,
+    offset: u64,
+    bytes: u64,
+}
+
+impl Storage {
+    pub fn binding(&self) -> BindingResource<'_> {
+        BindingResource::Buffer(BufferBinding {
+            buffer: &self.buffer,
+            offset: self.offset,
+            size: BufferSize::new(self.bytes),
+        })
+    }
+}
+
+fn buffer(gpu: &Gpu, label: &str, bytes: u64) -> Buffer {
+    gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some(label),
+        size: padded(bytes),
+        usage: BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC,
+        mapped_at_creation: false,
+    })
+}
+
+/// The arenas, and a buffer for each slot beside them, with the content of weights and tables.
+fn slots(gpu: &Gpu, program: &Program, weights: &dyn WeightSource) -> Result<Vec<Storage>> {
+    let arenas = program.arenas.iter().enumerate();
+    let arenas: Vec<_> = arenas.map(|(i, b)| buffer(gpu, &format!("arena {i}"), *b)).collect();
     let mut staged = 0;
-    let mut buffers = Vec::with_capacity(program.slots.len());
+    let mut made = Vec::with_capacity(program.slots.len());
     for slot in &program.slots {
-        let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some(&slot.name),
-            size: padded(slot.bytes()),
-            usage: BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC,
-            mapped_at_creation: false,
-        });
+        let bytes = padded(slot.bytes());
+        if let Some(Place { arena, offset }) = slot.place() {
+            made.push(Storage { buffer: arenas[arena].clone(), offset, bytes });
+            continue;
+        }
+        let buffer = buffer(gpu, &slot.name, bytes);
         let content = match &slot.source {
             Source::Weight { pieces, width } => {
                 packed(weights, pieces, *width, slot.len, slot.dtype)?
             }
             Source::Table(words) => bytemuck::cast_slice(words).to_vec(),
-            Source::Scratch | Source::State | Source::Input(_) => Vec::new(),
+            _ => Vec::new(),
         };
         upload(gpu, slot, &buffer, content)?;
         staged += slot.bytes();
@@ -139,9 +181,9 @@ fn slots(gpu: &Gpu, program: &Program, weights: &dyn WeightSource) -> Result<Vec
             while !gpu.poll(Some((&index, Duration::from_millis(100))))? {}
             staged = 0;
         }
-        buffers.push(buffer);
+        made.push(Storage { buffer, offset: 0, bytes });
     }
-    Ok(buffers)
+    Ok(made)
 }
 
 fn upload(gpu: &Gpu, slot: &Slot, buffer: &Buffer, mut content: Vec<u8>) -> Result<()> {

@@ -3,7 +3,7 @@
 use super::gpu::Gpu;
 use super::grid::grid;
 use super::pipeline::Pipeline;
-use super::prepare::padded;
+use super::prepare::{Storage, padded};
 use super::reflect::Bound;
 use super::run::Dispatch;
 use crate::backend::source::Variant;
@@ -89,7 +89,7 @@ fn partial_bytes(launch: &Launch, tile: &Tile) -> u64 {
 pub(super) struct Recorder<'a> {
     gpu: &'a Gpu,
     program: &'a Program,
-    slots: &'a [Buffer],
+    slots: &'a [Storage],
     work: &'a Work<'a>,
     params: Buffer,
     /// As large as the largest need. One serves all: launches run in order.
@@ -101,7 +101,7 @@ impl<'a> Recorder<'a> {
     pub fn new(
         gpu: &'a Gpu,
         program: &'a Program,
-        slots: &'a [Buffer],
+        slots: &'a [Storage],
         work: &'a Work<'a>,
         tuned: Option<&Tuned>,
     ) -> Self {
@@ -154,7 +154,7 @@ impl<'a> Recorder<'a> {
             }),
             Bound::Partial => self.partial.as_entire_binding(),
             Bound::Arg(arg) => match launch.args[arg] {
-                Some(id) => self.slots[id.0].as_entire_binding(),
+                Some(id) => self.slots[id.0].binding(),
                 None => unreachable!("a kernel binds only what its variant has"),
             },
         };

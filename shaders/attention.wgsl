@@ -1,5 +1,5 @@
-// y = softmax(q k^T * scale) v for each sample and head, with an online softmax.
-// q [n, tq, .., heads, d] and k, v [n, tk, ..] by strides and offsets, y [n, tq, heads, d].
+// y = (softmax(q k^T * score_scale) v + residual) * scale of each head, with an online softmax.
+// q [n, tq, ..], k and v [n, tk, ..] by strides and offsets; residual and y [n, tq, heads, d].
 // One workgroup TILE_M queries of a head, keys by TILE_N, two products a block of keys; see gemm.
 // Compute: 4 n heads tq tk d FLOP; 64 FMA to 8 16-byte workgroup loads, or subgroup broadcasts.
 // Reference: src/ops/attention.rs
@@ -16,6 +16,9 @@ struct Params {
     q_first: u32,
     k_first: u32,
     v_first: u32,
+    score_scale: f32,
+    into: u32,
+    tiles: u32,
     scale: f32,
 }
 
@@ -24,12 +27,24 @@ struct Params {
 @group(0) @binding(1) var<storage, read> q: array<vec4<q_t>>;
 @group(0) @binding(2) var<storage, read> k: array<vec4<k_t>>;
 @group(0) @binding(3) var<storage, read> v: array<vec4<v_t>>;
-@group(0) @binding(4) var<storage, read_write> y: array<vec4<y_t>>;
 #else
 @group(0) @binding(1) var<storage, read> q: array<q_t>;
 @group(0) @binding(2) var<storage, read> k: array<k_t>;
 @group(0) @binding(3) var<storage, read> v: array<v_t>;
-@group(0) @binding(4) var<storage, read_write> y: array<y_t>;
+#endif
+#ifdef HAS_MOMENTS
+@group(0) @binding(4) var<storage, read_write> moments: array<vec2<f32>>;
+#endif
+#ifdef STORE4
+#ifdef HAS_SKIP
+@group(0) @binding(5) var<storage, read> skip: array<vec4<skip_t>>;
+#endif
+@group(0) @binding(6) var<storage, read_write> y: array<vec4<y_t>>;
+#else
+#ifdef HAS_SKIP
+@group(0) @binding(5) var<storage, read> skip: array<skip_t>;
+#endif
+@group(0) @binding(6) var<storage, read_write> y: array<y_t>;
 #endif
 
 // 16-byte words of a head, and how often the quads of a workgroup's threads go over them.
@@ -40,79 +55,33 @@ const PARTS: u32 = 1u + CHUNKS;
 const STAGED: u32 = 1u;
 const LOWEST: f32 = -3.0e38;
 //!include gemm
+#ifdef HAS_MOMENTS
+//!include moments
+#endif
+//!include epilogue
 
-// Scores, or their exponentials, of the block of keys, [row][key / 4].
-var<workgroup> weights: array<vec4<f32>, TILE_M * QUADS_N>;
-// Of each row the highest score so far, and what its rise has left of older exponentials.
+// Blocks of TILE_M queries that a workgroup takes one after the other: a tile of moments is of 32.
+#ifdef STORE_MOMENTS
+const BLOCKS: u32 = (31u + TILE_M) / TILE_M;
+#else
+const BLOCKS: u32 = 1u;
+#endif
+
+// Scores, or their exponentials, of the block of keys, [row][key / 4]; at the end sums of results.
+var<workgroup> scratch: array<vec4<f32>, TILE_M * QUADS_N>;
+// Of each row the highest score so far, and what its rise has left of older exponentials; at the
+// end the sum of exponentials.
 var<workgroup> tops: array<vec2<f32>, TILE_M>;
 
-// Channels 4 word .. of a head's vector that starts at `base`; zero past d.
-fn load_q(base: u32, word: u32) -> vec4<f32> {
-#ifdef VEC4
-    return vec4<f32>(q[base / 4u + word]);
-#else
-    var r = vec4<f32>();
-    for (var i = 4u * word; i < min(4u * word + 4u, HEAD_DIM); i++) {
-        r[i % 4u] = f32(q[base + i]);
-    }
-    return r;
-#endif
-}
-
-fn load_k(base: u32, word: u32) -> vec4<f32> {
-#ifdef VEC4
-    return vec4<f32>(k[base / 4u + word]);
-#else
-    var r = vec4<f32>();
-    for (var i = 4u * word; i < min(4u * word + 4u, HEAD_DIM); i++) {
-        r[i % 4u] = f32(k[base + i]);
-    }
-    return r;
-#endif
-}
-
-fn load_v(base: u32, word: u32) -> vec4<f32> {
-#ifdef VEC4
-    return vec4<f32>(v[base / 4u + word]);
-#else
-    var r = vec4<f32>();
-    for (var i = 4u * word; i < min(4u * word + 4u, HEAD_DIM); i++) {
-        r[i % 4u] = f32(v[base + i]);
-    }
-    return r;
-#endif
-}
-
-fn store(base: u32, word: u32, r: vec4<f32>) {
-#ifdef VEC4
-    y[base / 4u + word] = vec4<y_t>(r);
-#else
-    for (var i = 4u * word; i < min(4u * word + 4u, HEAD_DIM); i++) {
-        y[base + i] = y_t(r[i % 4u]);
-    }
-#endif
-}
-
-// A head of a sample, and the first query of a workgroup.
+// A head of a sample, the first query of a block, and the tile of the sample that it is in.
 struct Place {
     sample: u32,
     head: u32,
     query: u32,
+    tile: u32,
 }
 
-// First elements of the vectors of a query and of a key; past the end the last one is read.
-fn q_base(at: Place, row: u32) -> u32 {
-    let token = at.sample * p.tq + min(at.query + row, p.tq - 1u);
-    return p.q_first + token * p.q_stride + at.head * HEAD_DIM;
-}
-
-fn k_base(at: Place, key: u32) -> u32 {
-    return p.k_first + (at.sample * p.tk + min(key, p.tk - 1u)) * p.k_stride + at.head * HEAD_DIM;
-}
-
-fn v_base(at: Place, key: u32) -> u32 {
-    return p.v_first + (at.sample * p.tk + min(key, p.tk - 1u)) * p.v_stride + at.head * HEAD_DIM;
-}
+//!include attention_load
 
 #ifdef METHOD_SUBGROUP
 //!include subgroup
@@ -139,6 +108,11 @@ fn score(at: Place, first: u32, thread: u32, lane: u32) {
 // Adds the block of keys from `first` on, weighted, to the output's chunks.
 fn weigh(at: Place, first: u32, thread: u32, lane: u32) {
     let keys = min(TILE_N, p.tk - first);
+    // A loop that walks an array to its end is unrolled however long it is.
+    var word: array<u32, CHUNKS>;
+    for (var chunk = 0u; chunk < CHUNKS; chunk++) {
+        word[chunk] = min(chunk * QUADS_N + thread, WORDS - 1u);
+    }
     for (var quad = 0u; 4u * quad < keys; quad++) {
         var base: array<u32, 4>;
         for (var i = 0u; i < 4u; i++) {
@@ -146,12 +120,11 @@ fn weigh(at: Place, first: u32, thread: u32, lane: u32) {
         }
         var a: array<vec4<f32>, ROWS / 8u>;
         for (var i = 0u; i < ROWS / 8u; i++) {
-            a[i] = weights[(8u * i + lane) * QUADS_N + quad];
+            a[i] = scratch[(8u * i + lane) * QUADS_N + quad];
         }
         for (var chunk = 0u; chunk < CHUNKS; chunk++) {
-            let word = min(chunk * QUADS_N + thread, WORDS - 1u);
-            let b = mat4x4<f32>(load_v(base[0], word), load_v(base[1], word),
-                load_v(base[2], word), load_v(base[3], word));
+            let b = mat4x4<f32>(load_v(base[0], word[chunk]), load_v(base[1], word[chunk]),
+                load_v(base[2], word[chunk]), load_v(base[3], word[chunk]));
             for (var i = 0u; i < ROWS / 8u; i++) {
                 multiply_eight((1u + chunk) * ROWS + 8u * i, a[i], b);
             }
@@ -198,7 +171,7 @@ fn weigh(at: Place, first: u32, thread: u32, lane: u32) {
                 for (var row = 0u; row < ROWS; row++) {
                     let of_row = (thread / QUADS_N + row * STEP_M) * QUADS_N;
                     let to = (1u + chunk) * ROWS + row;
-                    sums[to] = row_product(sums[to], weights[of_row + stage / 4u + i], b);
+                    sums[to] = row_product(sums[to], scratch[of_row + stage / 4u + i], b);
                 }
             }
             workgroupBarrier();
@@ -215,59 +188,48 @@ fn total(v: vec4<f32>) -> f32 {
     return (v.x + v.y) + (v.z + v.w);
 }
 
-// Raises the row's highest score to those in `weights`.
+// Raises the row's highest score to those in `scratch`.
 fn raise_tops(thread: u32) {
     for (var row = thread; row < TILE_M; row += THREADS) {
         let before = tops[row].x;
         var top = before;
         for (var i = 0u; i < QUADS_N; i++) {
-            top = max(top, weights[row * QUADS_N + i].x);
+            top = max(top, scratch[row * QUADS_N + i].x);
         }
         tops[row] = vec2<f32>(top, exp(before - top));
     }
 }
 
-// The sum of exponentials of a row.
-fn row_norm(row: u32) -> f32 {
-    var all = 0.0;
-    for (var i = 0u; i < QUADS_N; i++) {
-        all += weights[row * QUADS_N + i].x;
-    }
-    return all;
-}
-
-fn store_row(at: Place, row: u32, word: u32, sum: vec4<f32>) {
-    if at.query + row < p.tq && word < WORDS {
-        let base = ((at.sample * p.tq + at.query + row) * p.heads + at.head) * HEAD_DIM;
-        store(base, word, sum / row_norm(row));
+// Leaves the sum of exponentials of each row, of which every quad of threads has a part.
+fn add_norms(thread: u32) {
+    for (var row = thread; row < TILE_M; row += THREADS) {
+        var all = 0.0;
+        for (var i = 0u; i < QUADS_N; i++) {
+            all += scratch[row * QUADS_N + i].x;
+        }
+        tops[row].y = all;
     }
 }
 
-@compute @workgroup_size(THREADS)
-fn attention(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>,
-#ifdef METHOD_SUBGROUP
-    @builtin(subgroup_invocation_id) invocation: u32,
-#endif
-    @builtin(local_invocation_index) thread: u32) {
-    let tiles = (p.tq + TILE_M - 1u) / TILE_M;
-    let number = workgroup_number(id, grid);
-    let at = Place(number / tiles / p.heads, number / tiles % p.heads, number % tiles * TILE_M);
-    if at.sample >= p.n {
-        return;
-    }
-#ifdef METHOD_SUBGROUP
-    let lane = invocation % 8u;
-#else
-    let lane = 0u;
-#endif
+// Rows of this thread up to the last query of the map.
+fn own_count(at: Place) -> u32 {
+    return min(ROWS, (p.tq - at.query + STEP_M - 1u) / STEP_M);
+}
+
+// All of a block: the output's chunks, not yet divided by the sums of exponentials.
+fn attend(at: Place, thread: u32, lane: u32) {
     let quad = thread % QUADS_N;
     let first_row = thread / QUADS_N;
-    // Rows of this thread up to the last query of the map.
-    let rows = min(ROWS, (p.tq - at.query + STEP_M - 1u) / STEP_M);
+    let rows = own_count(at);
     // What this thread's keys add to the sum of exponentials of each of its rows.
     var norm: array<f32, ROWS>;
     for (var row = thread; row < TILE_M; row += THREADS) {
         tops[row] = vec2<f32>(LOWEST, 0.0);
+    }
+    for (var chunk = 0u; chunk < CHUNKS; chunk++) {
+        for (var i = 0u; i < ROWS; i++) {
+            sums[(1u + chunk) * ROWS + i] = vec4<f32>();
+        }
     }
 
     for (var first = 0u; first < p.tk; first += TILE_N) {
@@ -282,8 +244,8 @@ fn attention(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid
         }
         let inside = vec4<u32>(first + 4u * quad) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.tk);
         for (var i = 0u; i < rows; i++) {
-            scores[i] = select(vec4<f32>(LOWEST), scores[i] * p.scale, inside);
-            weights[(first_row + i * STEP_M) * QUADS_N + quad].x = highest(scores[i]);
+            scores[i] = select(vec4<f32>(LOWEST), scores[i] * p.score_scale, inside);
+            scratch[(first_row + i * STEP_M) * QUADS_N + quad].x = highest(scores[i]);
         }
         workgroupBarrier();
         raise_tops(thread);
@@ -291,13 +253,16 @@ fn attention(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid
         for (var i = 0u; i < rows; i++) {
             let row = first_row + i * STEP_M;
             let w = select(vec4<f32>(), exp(scores[i] - tops[row].x), inside);
-            weights[row * QUADS_N + quad] = w;
+            scratch[row * QUADS_N + quad] = w;
             norm[i] = norm[i] * tops[row].y + total(w);
         }
+        var keep: array<f32, ROWS>;
         for (var i = 0u; i < ROWS; i++) {
-            let keep = tops[first_row + i * STEP_M].y;
-            for (var chunk = 0u; chunk < CHUNKS; chunk++) {
-                sums[(1u + chunk) * ROWS + i] *= keep;
+            keep[i] = tops[first_row + i * STEP_M].y;
+        }
+        for (var chunk = 0u; chunk < CHUNKS; chunk++) {
+            for (var i = 0u; i < ROWS; i++) {
+                sums[(1u + chunk) * ROWS + i] *= keep[i];
             }
         }
         workgroupBarrier();
@@ -306,16 +271,103 @@ fn attention(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid
     }
 
     for (var i = 0u; i < rows; i++) {
-        weights[(first_row + i * STEP_M) * QUADS_N + quad].x = norm[i];
+        scratch[(first_row + i * STEP_M) * QUADS_N + quad].x = norm[i];
     }
     workgroupBarrier();
+    add_norms(thread);
+    workgroupBarrier();
+}
+
+const RESULTS: u32 = ROWS;
+
+fn own_row(at: Place, i: u32, thread: u32) -> Own {
+    let query = at.query + thread / QUADS_N + i * STEP_M;
+    return Own(at.sample * p.tq + query, query < p.tq);
+}
+
+fn tile_rows(at: Place) -> u32 {
+    return min(TILE_M, p.tq - at.query);
+}
+
+fn columns_of_y() -> u32 {
+    return p.heads * HEAD_DIM;
+}
+//!include results
+
+#ifdef STORE_MOMENTS
+// Of the workgroup's blocks so far, four channels a chunk.
+var<private> kept: array<QuadMoments, CHUNKS>;
+
+fn store_kept(at: Place, thread: u32) {
+    let region = Region(p.into, p.tiles, columns_of_y());
     for (var chunk = 0u; chunk < CHUNKS; chunk++) {
-        var results: array<vec4<f32>, ROWS>;
-        for (var i = 0u; i < ROWS; i++) {
-            results[i] = sums[(1u + chunk) * ROWS + i];
-        }
-        for (var i = 0u; i < rows; i++) {
-            store_row(at, first_row + i * STEP_M, chunk * QUADS_N + quad, results[i]);
+        let word = chunk * QUADS_N + thread;
+        if thread < QUADS_N && word < WORDS {
+            let width = min(4u, HEAD_DIM - 4u * word);
+            let channel = at.head * HEAD_DIM + 4u * word;
+            store_moments(region, at.sample, at.tile, channel, width, kept[chunk]);
         }
     }
+}
+#endif
+
+// Finishes the block's outputs.
+fn store_results(at: Place, thread: u32) {
+    // A copy once more: the loop over chunks is not unrolled.
+    var outputs: array<vec4<f32>, CHUNKS * ROWS>;
+    for (var chunk = 0u; chunk < CHUNKS; chunk++) {
+        for (var i = 0u; i < ROWS; i++) {
+            outputs[chunk * ROWS + i] = sums[(1u + chunk) * ROWS + i];
+        }
+    }
+    for (var chunk = 0u; chunk < CHUNKS; chunk++) {
+        let channel = 4u * (chunk * QUADS_N + thread % QUADS_N);
+        let width = min(4u, HEAD_DIM - min(channel, HEAD_DIM));
+        var results: Results;
+        for (var i = 0u; i < ROWS; i++) {
+            results[i] = outputs[chunk * ROWS + i];
+        }
+        for (var i = 0u; i < own_count(at) && width > 0u; i++) {
+            let own = own_row(at, i, thread);
+            if own.inside {
+                let first = (own.index * p.heads + at.head) * HEAD_DIM + channel;
+                let sum = results[i] / tops[thread / QUADS_N + i * STEP_M].y;
+                results[i] = finish(sum, first, width);
+                store_quad(results[i], first, width);
+            }
+        }
+#ifdef STORE_MOMENTS
+        kept[chunk] = merge_quads(kept[chunk], tile_moments(at, thread, &results));
+#endif
+    }
+}
+
+@compute @workgroup_size(THREADS)
+fn attention(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>,
+#ifdef METHOD_SUBGROUP
+    @builtin(subgroup_invocation_id) invocation: u32,
+#endif
+    @builtin(local_invocation_index) thread: u32) {
+    let tiles = (p.tq + BLOCKS * TILE_M - 1u) / (BLOCKS * TILE_M);
+    let number = workgroup_number(id, grid);
+    let tile = number % tiles;
+    let first = tile * BLOCKS * TILE_M;
+    var at = Place(number / tiles / p.heads, number / tiles % p.heads, first, tile);
+    if at.sample >= p.n {
+        return;
+    }
+#ifdef METHOD_SUBGROUP
+    let lane = invocation % 8u;
+#else
+    let lane = 0u;
+#endif
+    let end = min(first + BLOCKS * TILE_M, p.tq);
+    for (; at.query < end; at.query += TILE_M) {
+        attend(at, thread, lane);
+        store_results(at, thread);
+        workgroupBarrier();
+    }
+#ifdef STORE_MOMENTS
+    store_kept(at, thread);
+#endif
 }

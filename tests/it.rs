@@ -48,6 +48,8 @@ mod parity;
 mod philox;
 #[path = "it/plan.rs"]
 mod plan;
+#[path = "it/plan_fold.rs"]
+mod plan_fold;
 #[path = "it/plan_load.rs"]
 mod plan_load;
 #[path = "it/programs.rs"]

@@ -1,6 +1,6 @@
 //!include lanes
 //!include activate
-// The end of conv2d and linear, four columns of a row of y (a quad) at a time:
+// The end of conv2d, linear and attention, four columns of a row of y (a quad) at a time:
 // y = act((sum + bias + row + residual) * scale).
 // `width` is how many columns of the quad lie inside y, whose elements start at `at`. With STORE4
 // all four do, and the quad is one 16-byte access.

@@ -1,6 +1,7 @@
 // The moments of a map for the norm that reads it next: src/ops/moments.rs. The including kernel
 // binds `moments` as pairs and defines THREADS, its workgroup, and QUADS_N: threads of equal
-// `thread % QUADS_N` hold pixels of the same four channels.
+// `thread % QUADS_N` hold pixels of the same four channels. With OWN_SCRATCH it has `scratch`, a
+// quad a thread, itself.
 
 // Where the moments of a map of `c` channels lie: [tiles] pairs (count, 0), then
 // [n][tiles][c] pairs (mean, sum of squared deviations) over the pixels of a tile.
@@ -17,8 +18,34 @@ struct Moments {
     m2: f32,
 }
 
+// The same of four channels.
+struct QuadMoments {
+    count: f32,
+    mean: vec4<f32>,
+    m2: vec4<f32>,
+}
+
 fn region_pair(region: Region, sample: u32, tile: u32, channel: u32) -> u32 {
     return region.at + region.tiles + (sample * region.tiles + tile) * region.c + channel;
+}
+
+// Chan, Golub & LeVeque 1979, eq. 2.1: nothing is squared that has not lost its mean.
+fn merge(a: Moments, b: Moments) -> Moments {
+    let count = a.count + b.count;
+    let part = b.count / max(count, 1.0);
+    let d = b.mean - a.mean;
+    return Moments(count, a.mean + d * part, a.m2 + b.m2 + d * d * a.count * part);
+}
+
+fn merge_quads(a: QuadMoments, b: QuadMoments) -> QuadMoments {
+    var all = QuadMoments(a.count + b.count, a.mean, a.m2);
+    for (var i = 0u; i < 4u; i++) {
+        let of_b = Moments(b.count, b.mean[i], b.m2[i]);
+        let one = merge(Moments(a.count, a.mean[i], a.m2[i]), of_b);
+        all.mean[i] = one.mean;
+        all.m2[i] = one.m2;
+    }
+    return all;
 }
 
 #ifdef GROUPS
@@ -34,14 +61,6 @@ var<workgroup> group_norms: array<vec2<f32>, GROUPS>;
 // The group of one of `c` channels, without a division of integers, which is slow.
 fn group_of(channel: u32, c: u32) -> u32 {
     return u32((f32(channel) + 0.5) * (f32(GROUPS) / f32(c)));
-}
-
-// Chan, Golub & LeVeque 1979, eq. 2.1: nothing is squared that has not lost its mean.
-fn merge(a: Moments, b: Moments) -> Moments {
-    let count = a.count + b.count;
-    let part = b.count / max(count, 1.0);
-    let d = b.mean - a.mean;
-    return Moments(count, a.mean + d * part, a.m2 + b.m2 + d * d * a.count * part);
 }
 
 // The moments of channels first .. end of a sample, those of its pairs that are this lane's.
@@ -84,7 +103,9 @@ fn load_group_norms(a: Region, b: Region, sample: u32, eps: f32, thread: u32) {
     workgroupBarrier();
 }
 #else
+#ifndef OWN_SCRATCH
 var<workgroup> scratch: array<vec4<f32>, THREADS>;
+#endif
 #endif
 
 // The sum of v over the threads of the same channels, in uniform control flow; the same on every
@@ -103,13 +124,13 @@ fn column_total(v: vec4<f32>, thread: u32) -> vec4<f32> {
     return total;
 }
 
-// The moments of a tile's `count` pixels, as far as channels channel .. channel + 4 exist. Of the
-// threads with the same channels one calls this.
-fn store_moments(region: Region, sample: u32, tile: u32, channel: u32, count: u32,
-    mean: vec4<f32>, m2: vec4<f32>) {
-    moments[region.at + tile] = vec2<f32>(f32(count), 0.0);
+// The moments of a tile's pixels in channels channel .. channel + width. Of the threads with the
+// same channels one calls this.
+fn store_moments(region: Region, sample: u32, tile: u32, channel: u32, width: u32,
+    all: QuadMoments) {
+    moments[region.at + tile] = vec2<f32>(all.count, 0.0);
     let at = region_pair(region, sample, tile, channel);
-    for (var i = 0u; i < min(4u, region.c - min(channel, region.c)); i++) {
-        moments[at + i] = vec2<f32>(mean[i], m2[i]);
+    for (var i = 0u; i < width; i++) {
+        moments[at + i] = vec2<f32>(all.mean[i], all.m2[i]);
     }
 }

@@ -1,6 +1,6 @@
-// What linear and conv2d do with a tile's sums. The including kernel says which row of y a thread's
-// result is (own_row), how many results may lie inside (own_count, of RESULTS), how many rows its
-// tile has inside (tile_rows), and the size of y (rows_of_y, columns_of_y).
+// What linear, conv2d and attention do with a tile's sums. The including kernel says which row of y
+// a thread's result is (own_row), how many results may lie inside (own_count, of RESULTS), how many
+// rows its tile has inside (tile_rows), and the size of y (rows_of_y, columns_of_y).
 
 // A row of y that is a thread's own, and whether it lies inside the tile.
 struct Own {
@@ -63,15 +63,21 @@ fn tile_deviations(at: Place, thread: u32, results: ptr<function, Results>, cent
     return column_total(sum, thread);
 }
 
-fn store_tile_moments(at: Place, thread: u32, column: u32, results: ptr<function, Results>) {
-    let count = tile_rows(at);
+// Over the tile's rows.
+fn tile_moments(at: Place, thread: u32, results: ptr<function, Results>) -> QuadMoments {
+    let count = f32(tile_rows(at));
     // The mean of the deviations is what rounding left of a mean.
-    let near = tile_deviations(at, thread, results, vec4<f32>(), false) / f32(count);
-    let mean = near + tile_deviations(at, thread, results, near, false) / f32(count);
-    let m2 = tile_deviations(at, thread, results, mean, true);
+    let near = tile_deviations(at, thread, results, vec4<f32>(), false) / count;
+    let mean = near + tile_deviations(at, thread, results, near, false) / count;
+    return QuadMoments(count, mean, tile_deviations(at, thread, results, mean, true));
+}
+
+fn store_tile_moments(at: Place, thread: u32, column: u32, results: ptr<function, Results>) {
+    let all = tile_moments(at, thread, results);
     if thread < QUADS_N {
         let region = Region(p.into, p.tiles, columns_of_y());
-        store_moments(region, at.sample, at.tile, column, count, mean, m2);
+        let width = min(4u, region.c - min(column, region.c));
+        store_moments(region, at.sample, at.tile, column, width, all);
     }
 }
 #endif

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::program::{Pack, Piece};
 use crate::tensor::DType;
 use half::f16;
+use rayon::prelude::*;
 
 /// The bytes of a slot of `len` elements: `pieces` of `weights` laid out as each says, added into a
 /// matrix with rows of `width` elements that starts as zeros, and stored as `dtype` (little
@@ -12,7 +13,7 @@ use half::f16;
 ///
 /// # Errors
 /// `Error::Invalid` if a parameter is absent, a value is beyond what f16 holds, or a shape is not
-/// one that its packing takes.
+/// one that its packing or its product takes.
 pub fn packed(
     weights: &dyn WeightSource,
     pieces: &[Piece],
@@ -23,25 +24,78 @@ pub fn packed(
     let mut matrix = vec![0.0; len];
     for piece in pieces {
         let values = weights.values(&piece.name, &piece.shape)?;
-        add(piece, &values, width, &mut matrix)?;
+        match &piece.left {
+            None => add(piece, &values, width, &mut matrix)?,
+            Some(left) => {
+                let (shape, values) = product(left, weights, piece, &values)?;
+                add(&Piece { shape, ..piece.clone() }, &values, width, &mut matrix)?;
+            }
+        }
     }
-    let name = pieces.first().map_or("", |p| &p.name);
     match dtype {
         DType::F32 => Ok(bytemuck::cast_slice(&matrix).to_vec()),
         DType::F16 => {
             let halves: Vec<f16> = matrix.iter().map(|v| f16::from_f32(*v)).collect();
             match halves.iter().position(|h| h.is_infinite()) {
                 None => Ok(bytemuck::cast_slice(&halves).to_vec()),
-                Some(i) => Err(Error::invalid(
-                    name,
-                    format!("values up to {} for f16 storage", f16::MAX),
-                    matrix[i].to_string(),
-                    "use --precision f32",
-                )),
+                Some(at) => too_large(weights, pieces, width, &matrix, at),
             }
         }
-        DType::U32 => Err(unfit(name, "a floating-point storage type", dtype.to_string())),
+        DType::U32 => {
+            let name = pieces.first().map_or("", |p| &p.name);
+            Err(unfit(name, "a floating-point storage type", dtype.to_string()))
+        }
     }
+}
+
+/// The matrix `left` times the `values` of a piece, and the product's shape. Sums are made in f64
+/// and rounded once.
+fn product(
+    (name, shape): &(String, [usize; 2]),
+    weights: &dyn WeightSource,
+    piece: &Piece,
+    values: &[f32],
+) -> Result<(Vec<usize>, Vec<f32>)> {
+    let (mid, rest) = piece.shape.split_first().unwrap_or((&0, &[]));
+    let columns = values.len() / (*mid).max(1);
+    if shape[1] != *mid || columns == 0 {
+        return Err(unfit(name, &format!("a matrix of {mid} columns"), format!("{shape:?}")));
+    }
+    let factors = weights.values(name, shape)?;
+    let values: Vec<f64> = values.iter().map(|v| f64::from(*v)).collect();
+    let row = |factors: &[f32]| {
+        let mut sums = vec![0.0; columns];
+        for (factor, row) in factors.iter().zip(values.chunks_exact(columns)) {
+            let factor = f64::from(*factor);
+            sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += factor * v);
+        }
+        sums.into_iter().map(|sum| sum as f32).collect::<Vec<_>>()
+    };
+    let rows: Vec<Vec<f32>> = factors.par_chunks_exact(*mid).map(row).collect();
+    Ok(([&shape[..1], rest].concat(), rows.concat()))
+}
+
+/// The error of a value at element `at` that f16 cannot hold: of one piece, if one alone is too
+/// large, else of all.
+fn too_large(
+    weights: &dyn WeightSource,
+    pieces: &[Piece],
+    width: usize,
+    matrix: &[f32],
+    at: usize,
+) -> Result<Vec<u8>> {
+    if pieces.len() > 1 {
+        for piece in pieces {
+            packed(weights, std::slice::from_ref(piece), width, matrix.len(), DType::F16)?;
+        }
+    }
+    let name = |piece: &Piece| match &piece.left {
+        None => piece.name.clone(),
+        Some((left, _)) => format!("{left} times {}", piece.name),
+    };
+    let expected = format!("values up to {} for f16 storage", f16::MAX);
+    let names = pieces.iter().map(name).collect::<Vec<_>>().join(", ");
+    Err(Error::invalid(names, expected, matrix[at].to_string(), "use --precision f32"))
 }
 
 /// Adds a piece to the matrix.

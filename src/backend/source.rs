@@ -48,6 +48,7 @@ const WGSL: &[(&str, &str)] = embed![
 const WGSL_COMMON: &[(&str, &str)] = embed![
     "common/activate",
     "common/adaptive",
+    "common/attention_load",
     "common/conv_load",
     "common/cursor",
     "common/draw",

@@ -1,13 +1,18 @@
-//! `y = softmax(q k^T * scale) v` for each sample and head, with an online softmax (Dao 2023,
-//! arXiv:2307.08691): the scores never reach memory.
+//! `y = (softmax(q k^T * score_scale) v + residual) * scale` for each sample and head, with an
+//! online softmax (Dao 2023, arXiv:2307.08691): the scores never reach memory.
 //!
 //! Token t of sample n has its head h at `q[q_first + (n * tq + t) * q_stride + h * d ..][..d]`, k
-//! and v (`tk` tokens) likewise, so that one buffer may hold all three; y is `[n, tq, heads, d]`.
+//! and v (`tk` tokens) likewise, so that one buffer may hold all three; y is `[n, tq, heads, d]`,
+//! and so is `skip`, the residual. If `tiles > 0`, the [moments](super::moments) of y go to
+//! `moments`.
 
-use super::activation::exp;
+mod cases;
+
+use super::activation::{Act, exp};
+use super::epilogue::Epilogue;
 use super::matrix::{self, View};
-use super::random::Random;
-use super::{Arg, Buffers, Case, CaseArg, Cursor, Facts, Method, Op, Tile, parallel, params};
+use super::moments::Region;
+use super::{Arg, Buffers, Case, Cursor, Facts, Method, Op, Tile, parallel, params};
 use crate::tensor::DType;
 use rayon::prelude::*;
 use std::cell::RefCell;
@@ -22,6 +27,7 @@ thread_local! {
 
 params! {
     /// See the module; strides are in elements between tokens, firsts in elements of the buffer.
+    /// `into` is the first pair of a region of moments, `tiles` its tiles.
     pub struct Params {
         pub n: u32,
         pub tq: u32,
@@ -34,6 +40,9 @@ params! {
         pub q_first: u32,
         pub k_first: u32,
         pub v_first: u32,
+        pub score_scale: f32,
+        pub into: u32,
+        pub tiles: u32,
         pub scale: f32,
     }
 }
@@ -44,6 +53,11 @@ fn span(tokens: u32, stride: u32, width: u32) -> usize {
 }
 
 impl Params {
+    /// Where the moments of y lie.
+    pub fn region(&self) -> Region {
+        Region { at: self.into, n: self.n, tiles: self.tiles, c: self.heads * self.d }
+    }
+
     /// One head of a block of queries of sample `n`, from token `first` on; y holds all heads.
     fn head(
         &self,
@@ -65,7 +79,7 @@ impl Params {
         let v = View::rows(v, tk, d, self.v_stride as usize);
         scores.resize(queries * tk, 0.0);
         matrix::product(q, k.transposed(), scores, tk, false);
-        parallel::vectorized(Softmax { scores, tk, scale: self.scale });
+        parallel::vectorized(Softmax { scores, tk, scale: self.score_scale });
         matrix::product(View::rows(scores, queries, tk, tk), v, &mut y[head * d..], width, false);
     }
 }
@@ -92,7 +106,14 @@ impl parallel::Loop for Softmax<'_> {
 
 impl Op for Params {
     const NAME: &'static str = "attention";
-    const ARGS: &'static [Arg] = &[Arg::read("q"), Arg::read("k"), Arg::read("v"), Arg::write("y")];
+    const ARGS: &'static [Arg] = &[
+        Arg::read("q"),
+        Arg::read("k"),
+        Arg::read("v"),
+        Arg::maybe_update("moments"),
+        Arg::maybe("skip"),
+        Arg::write("y"),
+    ];
     const FIELDS: &'static [(&'static str, usize)] = Params::OFFSETS;
 
     fn elements(&self, arg: usize) -> usize {
@@ -101,13 +122,18 @@ impl Op for Params {
             0 => self.q_first as usize + span(self.n * self.tq, self.q_stride, width),
             1 => self.k_first as usize + span(self.n * self.tk, self.k_stride, width),
             2 => self.v_first as usize + span(self.n * self.tk, self.v_stride, width),
-            _ => (self.n * self.tq * self.heads * self.d) as usize,
+            3 => super::moments::reach(&[self.region()]),
+            _ => (self.n * self.tq * width) as usize,
         }
     }
     fn defines(&self) -> Vec<(&'static str, u32)> {
         let strides = self.q_stride | self.k_stride | self.v_stride;
         let firsts = self.q_first | self.k_first | self.v_first;
         let mut defines = super::wide("VEC4", &[self.d, strides, firsts]);
+        defines.extend(super::wide("STORE4", &[self.d]));
+        if self.tiles > 0 {
+            defines.extend([("STORE_MOMENTS", 1), ("OWN_SCRATCH", 1)]);
+        }
         defines.push(("HEAD_DIM", self.d));
         defines
     }
@@ -117,9 +143,11 @@ impl Op for Params {
         let keys = self.tk.next_power_of_two().clamp(32, 128);
         let mut tiles = Vec::new();
         if facts.subgroup_min >= Facts::LANES {
-            // More rows save few loads, as each keeps its outputs for every chunk of channels, and
-            // make drivers compile for seconds.
-            tiles.push(tile(Method::Subgroup, 8, keys));
+            // More rows save loads, but each keeps its outputs for every chunk of channels: in
+            // registers on a GPU, while a processor has its stack, but compiles for seconds.
+            let more = facts.software && self.tq >= 128 && self.d <= 256;
+            let rows = if more { &[16, 8][..] } else { &[8] };
+            tiles.extend(rows.iter().map(|rows| tile(Method::Subgroup, *rows, keys)));
         }
         let mut of_gpu = vec![tile(Method::Tiled, 32, 64)];
         if self.d <= 64 {
@@ -134,12 +162,14 @@ impl Op for Params {
         4 * scores * self.d as u64
     }
     fn reference(&self, _cursor: Cursor, buffers: &mut Buffers) {
-        let [q, k, v, ..] = buffers.read;
-        let y = &mut buffers.write[3][..self.elements(3)];
+        let [q, k, v, _, skip, ..] = buffers.read;
+        let [_, _, _, moments, _, y, ..] = &mut buffers.write;
+        let y = &mut y[..self.elements(5)];
         let (tq, width) = (self.tq as usize, (self.heads * self.d) as usize);
         let block = BLOCK.min(tq);
         // Blocks of queries of one sample, all heads.
         let blocks = tq.div_ceil(block);
+        let epilogue = Epilogue { bias: &[], scale: self.scale, act: Act::None as u32 };
         let mut parts: Vec<(usize, usize, &mut [f32])> =
             Vec::with_capacity(self.n as usize * blocks);
         for (n, sample) in y.chunks_mut(tq * width).enumerate() {
@@ -153,75 +183,14 @@ impl Op for Params {
                     self.head([q, k, v], (n, first, head), scores, y);
                 }
             });
+            let at = (n * tq + first) * width;
+            epilogue.apply(y, width, &[], skip.get(at..at + y.len()).unwrap_or_default());
         });
+        if self.tiles > 0 {
+            self.region().measure(y, moments);
+        }
     }
     fn cases() -> Vec<Case> {
-        let mut random = Random::new(Self::NAME);
-        let mut cases = Vec::new();
-        let mut case = |what: &str, p: Params, spread: f32| {
-            let args = vec![
-                random.data(p.elements(0), spread),
-                random.data(p.elements(1), spread),
-                random.data(p.elements(2), 2.0),
-                CaseArg::Output,
-            ];
-            let shape = format!("{}x{}x{} h{} d{}", p.n, p.tq, p.tk, p.heads, p.d);
-            Case::new(format!("attention {shape} {what}"), p, args)
-        };
-        let params = |n, (tq, tk), heads, d: u32| {
-            let (q_stride, scale) = (heads * d, 1.0 / (d as f32).sqrt());
-            let (k_stride, v_stride) = (q_stride, q_stride);
-            let (q_first, k_first, v_first) = (0, 0, 0);
-            Params {
-                n,
-                tq,
-                tk,
-                heads,
-                d,
-                q_stride,
-                k_stride,
-                v_stride,
-                q_first,
-                k_first,
-                v_first,
-                scale,
-            }
-        };
-        let sizes = [
-            (1, (1, 1), 1, 8),
-            (2, (7, 7), 3, 8),
-            (1, (65, 65), 1, 8),
-            (2, (16, 16), 2, 16),
-            (1, (100, 100), 1, 40),
-            (2, (16, 7), 2, 40),
-            (2, (65, 65), 1, 64),
-            (1, (16, 16), 2, 32),
-            (2, (33, 40), 1, 80),
-            (1, (16, 130), 2, 96),
-            (1, (9, 300), 1, 128),
-            (1, (5, 9), 2, 6),
-            (1, (16, 16), 1, 160),
-            (1, (7, 100), 1, 256),
-            (1, (16, 16), 1, 512),
-        ];
-        for (n, tokens, heads, d) in sizes {
-            cases.push(case("", params(n, tokens, heads, d), 2.0));
-        }
-        for (n, t, heads, d) in [(2, 16, 2, 8), (1, 65, 1, 96), (3, 7, 4, 16)] {
-            let mut p = params(n, (t, t), heads, d);
-            (p.q_stride, p.k_stride, p.v_stride) = (3 * heads * d, 3 * heads * d, 3 * heads * d);
-            (p.k_first, p.v_first) = (heads * d, 2 * heads * d);
-            cases.push(case("packed q, k, v", p, 2.0));
-        }
-        let mut p = params(2, (16, 65), 2, 16);
-        (p.q_stride, p.k_stride, p.v_stride) = (32, 64, 68);
-        (p.q_first, p.k_first, p.v_first) = (0, 4, 36);
-        cases.push(case("cross, packed k, v", p, 2.0));
-        // Scores of hundreds overflow an exponential without its maximum. A score is rounded to
-        // f32 (1e-5 at 200), and so is, relatively, what comes after.
-        let sharp = Params { scale: 4.0, ..params(1, (33, 33), 1, 16) };
-        cases.push(case("large scores", sharp, 4.0).tolerance(2e-4, 1e-4));
-        cases.push(case("equal scores", params(1, (9, 17), 2, 8), 0.0));
-        cases
+        cases::cases()
     }
 }

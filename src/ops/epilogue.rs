@@ -1,4 +1,5 @@
-//! What follows the matrix product of `conv2d` and `linear`, while the block is in cache.
+//! What follows the matrix product of `conv2d`, `linear` and `attention`, while the block is in
+//! cache.
 
 use super::activation::Apply;
 use super::parallel;

@@ -78,6 +78,8 @@ fn pack(plan: &mut Plan, id: KernelId) {
         Shape::Map { h, w, .. } => Shape::Map { h, w, c },
         Shape::Row { .. } => Shape::Row { c },
     };
+    // Only values have a layer behind them, and they are the last.
+    plan.kernels[first].behind = plan.kernels[packed[packed.len() - 1]].behind;
     let inputs = &mut plan.kernels[id].inputs;
     inputs.iter_mut().filter(|i| packed.contains(i)).for_each(|i| *i = first);
 }
@@ -116,7 +118,10 @@ fn upsample(plan: &Plan, id: KernelId, readers: &[usize]) -> Option<Kernel> {
 
 /// Whether the kernel can leave the moments of its value.
 fn measures(kernel: &Kernel) -> bool {
-    let product = matches!(kernel.layer, Layer::Conv2d { .. } | Layer::Linear { .. });
+    let product = matches!(
+        kernel.layer,
+        Layer::Conv2d { .. } | Layer::Linear { .. } | Layer::Attention { .. }
+    );
     let tiles = match kernel.shape {
         Shape::Map { h, w, .. } => moments::tiles(h, w),
         Shape::Row { .. } => return false,

@@ -1,10 +1,12 @@
 //! From a graph to the kernels that compute it: what leaves the loop, what fuses, where it lives.
 //!
 //! Passes over one list of kernels, each separately testable: `hoist` gives each kernel its
-//! [`Domain`], `fuse` folds what follows a kernel into it as its [`Tail`] and `load` what precedes
-//! it as its [`Head`], [`place`] lets values that are never alive together overlap. The
-//! plain list, neither hoisted nor fused, is the truth that the others are tested against.
+//! [`Domain`], `fuse` takes what follows a kernel into it as its [`Tail`], `fold` multiplies two
+//! linear layers into one, `load` takes what precedes a kernel as its [`Head`], [`place`] lets
+//! values that are never alive together overlap. The plain list, neither hoisted nor fused, is the
+//! truth that the others are tested against.
 
+mod fold;
 mod fuse;
 mod hoist;
 mod load;
@@ -107,7 +109,7 @@ impl Head {
 pub struct Tail {
     /// A row added to every pixel (conv2d).
     pub row: Option<KernelId>,
-    /// A value of the same shape (conv2d, linear).
+    /// A value of the same shape (conv2d, linear, attention).
     pub residual: Option<KernelId>,
     /// A 1x1 convolution of other values (conv2d).
     pub shortcut: Option<Shortcut>,
@@ -149,6 +151,8 @@ pub struct Kernel {
     pub layer: Layer,
     /// Further projections of a linear layer's input, their columns after its own.
     pub beside: Vec<(ParamId, Option<ParamId>)>,
+    /// A linear layer of what the last projection gives, multiplied into it.
+    pub behind: Option<(ParamId, Option<ParamId>)>,
     pub inputs: Vec<KernelId>,
     pub head: Head,
     pub tail: Tail,
@@ -207,6 +211,7 @@ impl Plan {
         }
         if options.fuse {
             fuse::fuse(&mut plan);
+            fold::fold(&mut plan);
             load::fuse(&mut plan);
         }
         plan
@@ -254,6 +259,7 @@ impl Plan {
             head: Head::NONE,
             tail: Tail::NONE,
             beside: Vec::new(),
+            behind: None,
             shape: node.shape,
             domain: Domain::Sample,
         });

@@ -1,6 +1,6 @@
 //! A program as text: slots, then launches.
 
-use super::{Launch, Program, Slot, Source};
+use super::{Launch, Piece, Program, Slot, Source};
 use std::fmt;
 
 impl fmt::Display for Slot {
@@ -10,8 +10,11 @@ impl fmt::Display for Slot {
             Source::Arena(place) => place.to_string(),
             Source::State => "state".into(),
             Source::Weight { pieces, .. } => {
-                let pieces =
-                    pieces.iter().map(|p| format!("{:?} {:?} at {}", p.shape, p.pack, p.at));
+                let left = |p: &Piece| p.left.as_ref().map(|(_, shape)| format!("{shape:?} x "));
+                let pieces = pieces.iter().map(|p| {
+                    let left = left(p).unwrap_or_default();
+                    format!("{left}{:?} {:?} at {}", p.shape, p.pack, p.at)
+                });
                 format!("weight {}", pieces.collect::<Vec<_>>().join(", "))
             }
             Source::Table(_) => "table".into(),

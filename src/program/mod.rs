@@ -38,12 +38,15 @@ pub enum Pack {
     Conv,
 }
 
-/// A parameter in the matrix of a slot, added to what is there.
+/// A parameter, or the product of two, in the matrix of a slot, added to what is there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Piece {
     /// Name and shape of [`crate::graph::Param`].
     pub name: String,
     pub shape: Vec<usize>,
+    /// Name and shape of the matrix `[out, mid]` that the parameter, `[mid, ..]`, is multiplied by
+    /// from the left.
+    pub left: Option<(String, [usize; 2])>,
     pub pack: Pack,
     /// The element of the matrix that its first one goes to.
     pub at: usize,

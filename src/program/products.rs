@@ -30,7 +30,7 @@ impl At<'_> {
         let all: Vec<Affine> = std::iter::once(own).chain(self.kernel.beside.clone()).collect();
         let (weight, biases) = self.columns(slots, &all, k, dtype);
         let columns = if tail.gate { 2 * self.c() } else { self.c() };
-        let (vectors, bias) = self.vectors(slots, k, &biases, columns);
+        let (vectors, bias) = self.vectors(slots, k, biases, columns);
         let params = linear::Params {
             map,
             m: self.n() * self.hw(),
@@ -80,8 +80,8 @@ impl At<'_> {
         let cin = (ca + cb) as usize;
         let weight = self.taps(slots, own.0, k * k * cin);
         let biases = [own.1, tail.shortcut.and_then(|s| s.bias)];
-        let biases: Vec<_> = biases.into_iter().flatten().map(|b| (b, 0)).collect();
-        let (vectors, bias) = self.vectors(slots, cin, &biases, cout);
+        let biases = biases.into_iter().flatten().map(|b| self.flat(b, 0)).collect();
+        let (vectors, bias) = self.vectors(slots, cin, biases, cout);
         let params = conv2d::Params {
             map,
             n: self.n(),
@@ -130,8 +130,9 @@ impl At<'_> {
         (params.into(), args)
     }
 
-    pub fn attention(&self, heads: usize, scale: f32) -> Lowered {
-        let c = self.c();
+    pub fn attention(&self, heads: usize, score_scale: f32) -> Lowered {
+        let (c, tail) = (self.c(), self.kernel.tail);
+        let into = self.region(tail.moments, self.id);
         let width = |i: usize| self.shape(self.inputs[i]).channels() as u32;
         // One value that holds several operands holds them in order.
         let first = |i: usize| {
@@ -150,10 +151,14 @@ impl At<'_> {
             q_first: first(0),
             k_first: first(1),
             v_first: first(2),
-            scale,
+            score_scale,
+            into: into.at,
+            tiles: into.tiles,
+            scale: tail.scale,
         };
         let [q, k, v] = [0, 1, 2].map(|i| self.slot(self.inputs[i]));
-        (params.into(), vec![q, k, v, self.y])
+        let skip = tail.residual.and_then(|r| self.slot(r));
+        (params.into(), vec![q, k, v, self.moments(&[into]), skip, self.y])
     }
 
     /// The moments of kernel `id`'s value, if they are `wanted`.
@@ -166,20 +171,29 @@ impl At<'_> {
         self.l.moments.filter(|_| regions.iter().any(|r| r.tiles > 0))
     }
 
-    /// The weights of linear layers, column beside column, and where each bias goes.
+    /// The weights of linear layers, column beside column, and the biases, each from its column on.
+    /// A layer [behind](crate::plan::Kernel::behind) the last one is multiplied into it:
+    /// `W2 (W x + b) + b2 = (W2 W) x + W2 b + b2`.
     fn columns(
         &self,
         slots: &mut Slots,
         all: &[Affine],
         k: usize,
         dtype: DType,
-    ) -> (SlotId, Vec<(ParamId, usize)>) {
+    ) -> (SlotId, Vec<Piece>) {
         let (mut pieces, mut biases, mut columns) = (Vec::new(), Vec::new(), 0);
-        for (weight, bias) in all {
-            let param = self.l.graph.param(*weight);
-            pieces.push(piece(param, Pack::Linear, columns));
-            biases.extend(bias.map(|b| (b, columns)));
-            columns += param.shape[0];
+        for (i, (weight, bias)) in all.iter().enumerate() {
+            let behind = self.kernel.behind.filter(|_| i + 1 == all.len());
+            let left = behind.map(|(weight, _)| {
+                let param = self.l.graph.param(weight);
+                (param.name.clone(), [param.shape[0], param.shape[1]])
+            });
+            let own = self.l.graph.param(*weight);
+            let product = |piece| Piece { left: left.clone(), ..piece };
+            pieces.push(product(piece(own, Pack::Linear, columns)));
+            biases.extend(bias.map(|b| product(self.flat(b, columns))));
+            biases.extend(behind.and_then(|(_, b)| b).map(|b| self.flat(b, columns)));
+            columns += left.map_or(own.shape[0], |(_, [out, _])| out);
         }
         (slots.matrix(pieces, (k, columns.next_multiple_of(4)), dtype), biases)
     }
@@ -197,27 +211,32 @@ impl At<'_> {
         slots.matrix(pieces, (rows, width), self.l.storage)
     }
 
+    /// A vector from element `at` on.
+    fn flat(&self, id: ParamId, at: usize) -> Piece {
+        piece(self.l.graph.param(id), Pack::Flat, at)
+    }
+
     /// Gamma and beta of the norm on load of `k` channels, then the sum of the biases, each from
     /// its column on; whether there is a bias.
     fn vectors(
         &self,
         slots: &mut Slots,
         k: usize,
-        biases: &[(ParamId, usize)],
+        biases: Vec<Piece>,
         columns: u32,
     ) -> (Option<SlotId>, u32) {
-        let flat = |id: ParamId, at| piece(self.l.graph.param(id), Pack::Flat, at);
+        let bias = !biases.is_empty();
         let mut pieces: Vec<Piece> = Vec::new();
         let mut len = 0;
         if let Some(norm) = self.kernel.head.norm {
-            pieces.extend([flat(norm.gamma, 0), flat(norm.beta, k)]);
+            pieces.extend([self.flat(norm.gamma, 0), self.flat(norm.beta, k)]);
             len = 2 * k;
         }
-        pieces.extend(biases.iter().map(|(bias, column)| flat(*bias, len + column)));
-        if !biases.is_empty() {
+        pieces.extend(biases.into_iter().map(|b| Piece { at: len + b.at, ..b }));
+        if bias {
             len += columns as usize;
         }
         let slot = (len > 0).then(|| slots.matrix(pieces, (len, 1), DType::F32));
-        (slot, (!biases.is_empty()).into())
+        (slot, bias.into())
     }
 }

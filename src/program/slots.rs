@@ -70,5 +70,5 @@ impl Index<SlotId> for Slots {
 
 /// `param` from element `at` of a matrix on.
 pub(super) fn piece(param: &Param, pack: Pack, at: usize) -> Piece {
-    Piece { name: param.name.clone(), shape: param.shape.clone(), pack, at }
+    Piece { name: param.name.clone(), shape: param.shape.clone(), left: None, pack, at }
 }

@@ -196,6 +196,7 @@ pub fn compare(
 fn moments_region(case: &Case, arg: usize) -> Option<Region> {
     let region = match case.call {
         Call::Conv2d(p) => Region { at: p.into, n: p.n, tiles: p.tiles, c: p.cout },
+        Call::Attention(p) => p.region(),
         Call::Linear(p) => Region { at: p.into, n: p.m / p.hw.max(1), tiles: p.tiles, c: p.n },
         _ => return None,
     };

@@ -84,7 +84,7 @@ pub fn run(case: &Case, storage: DType) -> Vec<Vec<f64>> {
     match &case.call {
         Call::Activation(p) => activation(p, &mut m),
         Call::Add(p) => add(p, &mut m),
-        Call::Attention(p) => attention(p, &mut m),
+        Call::Attention(p) => product::attention(p, &mut m),
         Call::Combine(p) => solver::combine(p, &mut m),
         Call::Concat(p) => concat(p, &mut m),
         Call::Control(p) => control::control(p, &mut m),
@@ -151,33 +151,6 @@ fn add(p: &ops::add::Params, m: &mut Memory) {
         for k in 0..c {
             let sum = m.numbers[0][a * c + k] + m.numbers[1][b * c + k];
             m.numbers[3][i * c + k] = sum * f64::from(p.scale);
-        }
-    }
-}
-
-fn attention(p: &ops::attention::Params, m: &mut Memory) {
-    let (tq, tk, d) = (p.tq as usize, p.tk as usize, p.d as usize);
-    for n in 0..p.n as usize {
-        for h in 0..p.heads as usize {
-            for t in 0..tq {
-                let q = p.q_first as usize + (n * tq + t) * p.q_stride as usize + h * d;
-                let key =
-                    |s: usize| p.k_first as usize + (n * tk + s) * p.k_stride as usize + h * d;
-                let score = |s: usize| -> f64 {
-                    let dot = (0..d).map(|i| m.numbers[0][q + i] * m.numbers[1][key(s) + i]);
-                    dot.sum::<f64>() * f64::from(p.scale)
-                };
-                let scores: Vec<f64> = (0..tk).map(score).collect();
-                let max = scores.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b));
-                let weights: Vec<f64> = scores.iter().map(|s| (s - max).exp()).collect();
-                let total: f64 = weights.iter().sum();
-                for i in 0..d {
-                    let row = |s: usize| (n * tk + s) * p.v_stride as usize + h * d;
-                    let value = |s: usize| m.numbers[2][p.v_first as usize + row(s) + i];
-                    let sum: f64 = (0..tk).map(|s| weights[s] * value(s)).sum();
-                    m.numbers[3][((n * tq + t) * p.heads as usize + h) * d + i] = sum / total;
-                }
-            }
         }
     }
 }

@@ -73,7 +73,7 @@ fn open_path(path: &Path) -> Result<Weights, String> {
 }
 
 fn piece(name: &str, shape: &[usize], pack: Pack, at: usize) -> Piece {
-    Piece { name: name.to_string(), shape: shape.to_vec(), pack, at }
+    Piece { name: name.to_string(), shape: shape.to_vec(), left: None, pack, at }
 }
 
 /// Opens and checks the small model after `edit`.

@@ -27,8 +27,8 @@ fn workgroups(call: &Call, kernel: &Kernel) -> Result<u64> {
         }
         Call::Conv2d(p) => return pictures(kernel, p),
         Call::Attention(p) => {
-            let tile = kernel.constant("TILE_M")?;
-            return Ok(p.n as u64 * p.heads as u64 * p.tq.div_ceil(tile) as u64);
+            let queries = kernel.constant("TILE_M")? * kernel.constant("BLOCKS")?;
+            return Ok(p.n as u64 * p.heads as u64 * p.tq.div_ceil(queries) as u64);
         }
         Call::Control(p) => return Ok(if p.batch != 0 { 1 } else { p.b as u64 }),
         Call::GroupNorm(p) => return Ok(p.n as u64 * p.groups as u64),

@@ -5,7 +5,7 @@
 //! installed: the test binary is started by that library's own loader.
 
 use crate::{cargo, run};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,10 +27,10 @@ pub fn matrices() -> Result<(), String> {
     if !manifest.is_file() {
         unpack(&folder, &root)?;
         let driver = libraries.join("libvulkan_lvp.so");
-        let text = format!(
-            r#"{{"file_format_version": "1.0.1", "ICD": {{"library_path": {driver:?}, "api_version": "1.4.0"}}}}"#
-        );
-        fs::write(&manifest, text).map_err(|e| format!("{}: {e}", manifest.display()))?;
+        let icd = json!({ "library_path": driver, "api_version": "1.4.0" });
+        let text = json!({ "file_format_version": "1.0.1", "ICD": icd });
+        fs::write(&manifest, text.to_string())
+            .map_err(|e| format!("{}: {e}", manifest.display()))?;
     }
     let mut tests = Command::new(libraries.join("ld-linux-x86-64.so.2"));
     tests.arg("--library-path").arg(&libraries).arg(test).args(TESTS);

@@ -72,9 +72,14 @@ pub(super) fn facts(gpu: &Gpu, program: &Program) -> Result<(Facts, Option<Strin
             gpu.matrix_fault.get_or_init(|| fault)
         }
     };
-    let Some(fault) = fault else { return Ok((facts, None)) };
+    Ok(judged(facts, fault.as_deref()))
+}
+
+/// What is left to a device whose matrices have that fault, and the note.
+fn judged(facts: Facts, fault: Option<&str>) -> (Facts, Option<String>) {
+    let Some(fault) = fault else { return (facts, None) };
     let note = format!("the cooperative matrices of this device are not used: {fault}");
-    Ok((Facts { matrix: 0, ..facts }, Some(note)))
+    (Facts { matrix: 0, ..facts }, Some(note))
 }
 
 /// Rows, depth and columns of the product that is tried.
@@ -195,6 +200,15 @@ mod tests {
         assert!(denied(&info(0x8086, 8)).is_some());
         assert!(denied(&info(0x8086, 16)).is_none());
         assert!(denied(&info(0x10de, 32)).is_none());
+    }
+
+    #[test]
+    fn a_fault_leaves_scalar_kernels_and_a_note() {
+        let facts = Facts { matrix: 16, ..Facts::LEAST };
+        assert_eq!(judged(facts, None), (facts, None));
+        let (left, note) = judged(facts, Some("element 3 of a product was 1 where 2 is right"));
+        assert_eq!(left, Facts::LEAST);
+        assert!(note.unwrap().ends_with("not used: element 3 of a product was 1 where 2 is right"));
     }
 
     #[test]

@@ -127,3 +127,32 @@ pub(super) fn tiles(p: &Params, dtypes: &[Option<DType>], facts: &Facts) -> Vec<
     chosen.truncate(Tile::MOST);
     chosen
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytemuck::Zeroable;
+
+    /// A 3x3 convolution in f16 on a GPU with matrices: its first candidate.
+    fn first(ca: u32, cout: u32, facts: Facts, storage: DType) -> Tile {
+        let size = Params { n: 1, h: 32, w: 32, ho: 32, wo: 32, ..Params::zeroed() };
+        let p = Params { ca, cout, k: 3, stride: 1, pad: 1, up: 1, ..size };
+        let dtypes = [Some(storage), None, Some(storage)];
+        tiles(&p, &dtypes, &facts)[0]
+    }
+
+    #[test]
+    fn a_gpu_multiplies_halves_by_matrices_where_they_are_whole() {
+        let lanes = Facts { subgroup_min: 32, subgroup_max: 32, ..Facts::LEAST };
+        let facts = Facts { matrix: 16, ..lanes };
+        let method = |ca, cout, storage| first(ca, cout, facts, storage).method;
+        assert_eq!(method(128, 128, DType::F16), Method::Matrix);
+        assert_eq!(method(120, 128, DType::F16), Method::Tiled);
+        assert_eq!(method(128, 3, DType::F16), Method::Tiled);
+        assert_eq!(method(128, 128, DType::F32), Method::Tiled);
+        let little = Facts { workgroup_bytes: 16 << 10, ..facts };
+        assert_eq!(first(128, 128, little, DType::F16).columns, 32, "what 16 KiB hold");
+        let software = Facts { software: true, ..facts };
+        assert_eq!(first(128, 128, software, DType::F16).method, Method::Subgroup);
+    }
+}

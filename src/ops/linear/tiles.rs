@@ -114,4 +114,15 @@ mod tests {
         let gated = Params { gate: 1, ..p };
         assert!(tiles(&gated, &[], &gpu(32)).iter().all(|tile| tile.splits == 1));
     }
+    #[test]
+    fn a_gpu_multiplies_halves_by_matrices_where_they_are_whole() {
+        let facts = Facts { matrix: 16, ..gpu(32) };
+        let halves = [Some(DType::F16); 2];
+        let first = |p: Params, dtypes: &[_]| tiles(&p, dtypes, &facts)[0].method;
+        assert_eq!(first(params(4096, 320, 320), &halves), Method::Matrix);
+        assert_eq!(first(params(4096, 304, 320), &halves), Method::Tiled);
+        assert_eq!(first(params(4096, 320, 328), &halves), Method::Tiled);
+        let mixed = [Some(DType::F32), Some(DType::F16)];
+        assert_eq!(first(params(4096, 320, 320), &mixed), Method::Tiled);
+    }
 }

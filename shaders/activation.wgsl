@@ -16,19 +16,11 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-#ifdef VEC4
-@group(0) @binding(1) var<storage, read> x: array<vec4<x_t>>;
-#else
-@group(0) @binding(1) var<storage, read> x: array<x_t>;
-#endif
+@group(0) @binding(1) var<storage, read> x: array<x_v>;
 #ifdef HAS_COND
 @group(0) @binding(2) var<storage, read> cond: array<cond_t>;
 #endif
-#ifdef VEC4
-@group(0) @binding(3) var<storage, read_write> y: array<vec4<y_t>>;
-#else
-@group(0) @binding(3) var<storage, read_write> y: array<y_t>;
-#endif
+@group(0) @binding(3) var<storage, read_write> y: array<y_v>;
 
 @compute @workgroup_size(256)
 fn activation(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>,
@@ -40,9 +32,5 @@ fn activation(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) gri
     }
     let source = map_row(p.map, at / width) * width + at % width;
     let v = activate(V(x[source]), p.act);
-#ifdef VEC4
-    y[at] = vec4<y_t>(v);
-#else
-    y[at] = y_t(v);
-#endif
+    y[at] = y_v(v);
 }

@@ -18,24 +18,12 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-#ifdef VEC4
-@group(0) @binding(1) var<storage, read> a: array<vec4<a_t>>;
-#else
-@group(0) @binding(1) var<storage, read> a: array<a_t>;
-#endif
-#ifdef VEC4
-@group(0) @binding(2) var<storage, read> b: array<vec4<b_t>>;
-#else
-@group(0) @binding(2) var<storage, read> b: array<b_t>;
-#endif
+@group(0) @binding(1) var<storage, read> a: array<a_v>;
+@group(0) @binding(2) var<storage, read> b: array<b_v>;
 #ifdef HAS_COND
 @group(0) @binding(3) var<storage, read> cond: array<cond_t>;
 #endif
-#ifdef VEC4
-@group(0) @binding(4) var<storage, read_write> y: array<vec4<y_t>>;
-#else
-@group(0) @binding(4) var<storage, read_write> y: array<y_t>;
-#endif
+@group(0) @binding(4) var<storage, read_write> y: array<y_v>;
 
 @compute @workgroup_size(256)
 fn add(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>,
@@ -55,9 +43,5 @@ fn add(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3
         b_at = b_at * p.hw * width + inner;
     }
     let v = (V(a[a_at]) + V(b[b_at])) * p.scale;
-#ifdef VEC4
-    y[at] = vec4<y_t>(v);
-#else
-    y[at] = y_t(v);
-#endif
+    y[at] = y_v(v);
 }

@@ -23,29 +23,16 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-#ifdef VEC4
-@group(0) @binding(1) var<storage, read> q: array<vec4<q_t>>;
-@group(0) @binding(2) var<storage, read> k: array<vec4<k_t>>;
-@group(0) @binding(3) var<storage, read> v: array<vec4<v_t>>;
-#else
-@group(0) @binding(1) var<storage, read> q: array<q_t>;
-@group(0) @binding(2) var<storage, read> k: array<k_t>;
-@group(0) @binding(3) var<storage, read> v: array<v_t>;
-#endif
+@group(0) @binding(1) var<storage, read> q: array<q_v>;
+@group(0) @binding(2) var<storage, read> k: array<k_v>;
+@group(0) @binding(3) var<storage, read> v: array<v_v>;
 #ifdef HAS_MOMENTS
 @group(0) @binding(4) var<storage, read_write> moments: array<vec2<f32>>;
 #endif
-#ifdef STORE4
 #ifdef HAS_SKIP
-@group(0) @binding(5) var<storage, read> skip: array<vec4<skip_t>>;
+@group(0) @binding(5) var<storage, read> skip: array<skip_v>;
 #endif
-@group(0) @binding(6) var<storage, read_write> y: array<vec4<y_t>>;
-#else
-#ifdef HAS_SKIP
-@group(0) @binding(5) var<storage, read> skip: array<skip_t>;
-#endif
-@group(0) @binding(6) var<storage, read_write> y: array<y_t>;
-#endif
+@group(0) @binding(6) var<storage, read_write> y: array<y_v>;
 
 // 16-byte words of a head, and how often the quads of a workgroup's threads go over them.
 const WORDS: u32 = (HEAD_DIM + 3u) / 4u;

@@ -15,51 +15,23 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-#ifdef VEC4
-@group(0) @binding(1) var<storage, read_write> x: array<vec4<f32>>;
-#else
-@group(0) @binding(1) var<storage, read_write> x: array<f32>;
-#endif
+@group(0) @binding(1) var<storage, read_write> x: array<x_v>;
 @group(0) @binding(2) var<storage, read> table: array<Row>;
 #ifdef HAS_X0
-#ifdef VEC4
-@group(0) @binding(3) var<storage, read> x0: array<vec4<f32>>;
-#else
-@group(0) @binding(3) var<storage, read> x0: array<f32>;
-#endif
+@group(0) @binding(3) var<storage, read> x0: array<x0_v>;
 #endif
 #ifdef HAS_EPS
-#ifdef VEC4
-@group(0) @binding(4) var<storage, read> eps: array<vec4<f32>>;
-#else
-@group(0) @binding(4) var<storage, read> eps: array<f32>;
-#endif
+@group(0) @binding(4) var<storage, read> eps: array<eps_v>;
 #endif
 #ifdef HAS_LOG_SCALE
-#ifdef VEC4
-@group(0) @binding(5) var<storage, read> log_scale: array<vec4<f32>>;
-#else
-@group(0) @binding(5) var<storage, read> log_scale: array<f32>;
+@group(0) @binding(5) var<storage, read> log_scale: array<log_scale_v>;
 #endif
-#endif
-#ifdef VEC4
-@group(0) @binding(6) var<storage, read> z: array<vec4<f32>>;
-#else
-@group(0) @binding(6) var<storage, read> z: array<f32>;
-#endif
+@group(0) @binding(6) var<storage, read> z: array<z_v>;
 #ifdef HAS_SAVED
-#ifdef VEC4
-@group(0) @binding(7) var<storage, read_write> saved: array<vec4<f32>>;
-#else
-@group(0) @binding(7) var<storage, read_write> saved: array<f32>;
-#endif
+@group(0) @binding(7) var<storage, read_write> saved: array<saved_v>;
 #endif
 #ifdef HAS_HISTORY
-#ifdef VEC4
-@group(0) @binding(8) var<storage, read_write> history: array<vec4<f32>>;
-#else
-@group(0) @binding(8) var<storage, read_write> history: array<f32>;
-#endif
+@group(0) @binding(8) var<storage, read_write> history: array<history_v>;
 #endif
 
 fn state_elements() -> u32 {

@@ -13,21 +13,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-#ifdef VEC4
-@group(0) @binding(1) var<storage, read> a: array<vec4<a_t>>;
-#else
-@group(0) @binding(1) var<storage, read> a: array<a_t>;
-#endif
-#ifdef VEC4
-@group(0) @binding(2) var<storage, read> b: array<vec4<b_t>>;
-#else
-@group(0) @binding(2) var<storage, read> b: array<b_t>;
-#endif
-#ifdef VEC4
-@group(0) @binding(3) var<storage, read_write> y: array<vec4<y_t>>;
-#else
-@group(0) @binding(3) var<storage, read_write> y: array<y_t>;
-#endif
+@group(0) @binding(1) var<storage, read> a: array<a_v>;
+@group(0) @binding(2) var<storage, read> b: array<b_v>;
+@group(0) @binding(3) var<storage, read_write> y: array<y_v>;
 
 @compute @workgroup_size(256)
 fn concat(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>,
@@ -47,9 +35,5 @@ fn concat(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: v
     } else {
         v = V(b[vector * b_width + channel - a_width]);
     }
-#ifdef VEC4
-    y[at] = vec4<y_t>(v);
-#else
-    y[at] = y_t(v);
-#endif
+    y[at] = y_v(v);
 }

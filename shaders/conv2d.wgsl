@@ -43,17 +43,9 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 #ifndef PART_REDUCE
-#ifdef VEC4
-@group(0) @binding(1) var<storage, read> x: array<vec4<x_t>>;
-#else
-@group(0) @binding(1) var<storage, read> x: array<x_t>;
-#endif
+@group(0) @binding(1) var<storage, read> x: array<x_v>;
 #ifdef HAS_X2
-#ifdef VEC4
-@group(0) @binding(2) var<storage, read> x2: array<vec4<x2_t>>;
-#else
-@group(0) @binding(2) var<storage, read> x2: array<x2_t>;
-#endif
+@group(0) @binding(2) var<storage, read> x2: array<x2_v>;
 #endif
 #ifdef METHOD_MATRIX
 @group(0) @binding(3) var<storage, read> weight: array<weight_t>;
@@ -76,37 +68,21 @@ struct Params {
 #ifdef HAS_SKIP
 #ifdef SHORTCUT
 #ifndef PART_REDUCE
-#ifdef VEC4
-@group(0) @binding(8) var<storage, read> skip: array<vec4<skip_t>>;
-#else
-@group(0) @binding(8) var<storage, read> skip: array<skip_t>;
-#endif
+@group(0) @binding(8) var<storage, read> skip: array<skip_v>;
 #endif
 #else
 #ifndef PART_PARTIAL
-#ifdef STORE4
-@group(0) @binding(8) var<storage, read> skip: array<vec4<skip_t>>;
-#else
-@group(0) @binding(8) var<storage, read> skip: array<skip_t>;
-#endif
+@group(0) @binding(8) var<storage, read> skip: array<skip_v>;
 #endif
 #endif
 #endif
 #ifdef HAS_SKIP2
 #ifndef PART_REDUCE
-#ifdef VEC4
-@group(0) @binding(9) var<storage, read> skip2: array<vec4<skip2_t>>;
-#else
-@group(0) @binding(9) var<storage, read> skip2: array<skip2_t>;
-#endif
+@group(0) @binding(9) var<storage, read> skip2: array<skip2_v>;
 #endif
 #endif
 #ifndef PART_PARTIAL
-#ifdef STORE4
-@group(0) @binding(10) var<storage, read_write> y: array<vec4<y_t>>;
-#else
-@group(0) @binding(10) var<storage, read_write> y: array<y_t>;
-#endif
+@group(0) @binding(10) var<storage, read_write> y: array<y_v>;
 #endif
 
 // A tile is TILE_H x TILE_W pixels.

@@ -15,20 +15,12 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-#ifdef VEC4
-@group(0) @binding(1) var<storage, read> table: array<vec4<table_t>>;
-#else
-@group(0) @binding(1) var<storage, read> table: array<table_t>;
-#endif
+@group(0) @binding(1) var<storage, read> table: array<table_v>;
 @group(0) @binding(2) var<storage, read> labels: array<labels_t>;
 #ifdef HAS_COND
 @group(0) @binding(3) var<storage, read> cond: array<cond_t>;
 #endif
-#ifdef VEC4
-@group(0) @binding(4) var<storage, read_write> y: array<vec4<y_t>>;
-#else
-@group(0) @binding(4) var<storage, read_write> y: array<y_t>;
-#endif
+@group(0) @binding(4) var<storage, read_write> y: array<y_v>;
 
 @compute @workgroup_size(256)
 fn embedding(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>,
@@ -40,9 +32,5 @@ fn embedding(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid
     }
     let label = min(labels[map_row(p.map, at / width)], p.classes - 1u);
     let v = V(table[label * width + at % width]);
-#ifdef VEC4
-    y[at] = vec4<y_t>(v);
-#else
-    y[at] = y_t(v);
-#endif
+    y[at] = y_v(v);
 }

@@ -19,36 +19,16 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-#ifdef VEC4
-@group(0) @binding(1) var<storage, read> x: array<vec4<x_t>>;
-#else
-@group(0) @binding(1) var<storage, read> x: array<x_t>;
-#endif
-#ifdef VEC4
-@group(0) @binding(2) var<storage, read> gamma: array<vec4<gamma_t>>;
-#else
-@group(0) @binding(2) var<storage, read> gamma: array<gamma_t>;
-#endif
-#ifdef VEC4
-@group(0) @binding(3) var<storage, read> beta: array<vec4<beta_t>>;
-#else
-@group(0) @binding(3) var<storage, read> beta: array<beta_t>;
-#endif
+@group(0) @binding(1) var<storage, read> x: array<x_v>;
+@group(0) @binding(2) var<storage, read> gamma: array<gamma_v>;
+@group(0) @binding(3) var<storage, read> beta: array<beta_v>;
 #ifdef HAS_ROWS
-#ifdef VEC4
-@group(0) @binding(4) var<storage, read> rows: array<vec4<rows_t>>;
-#else
-@group(0) @binding(4) var<storage, read> rows: array<rows_t>;
-#endif
+@group(0) @binding(4) var<storage, read> rows: array<rows_v>;
 #endif
 #ifdef HAS_COND
 @group(0) @binding(5) var<storage, read> cond: array<cond_t>;
 #endif
-#ifdef VEC4
-@group(0) @binding(6) var<storage, read_write> y: array<vec4<y_t>>;
-#else
-@group(0) @binding(6) var<storage, read_write> y: array<y_t>;
-#endif
+@group(0) @binding(6) var<storage, read_write> y: array<y_v>;
 
 var<workgroup> partial: array<vec2<f32>, 256>;
 
@@ -117,10 +97,6 @@ fn group_norm(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) gri
         v = v * (1.0 + V(rows[row + c])) + V(rows[row + width + c]);
 #endif
         v = activate(v, p.act);
-#ifdef VEC4
-        y[at] = vec4<y_t>(v);
-#else
-        y[at] = y_t(v);
-#endif
+        y[at] = y_v(v);
     }
 }

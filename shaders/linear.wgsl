@@ -46,11 +46,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 #ifndef PART_REDUCE
-#ifdef VEC4
-@group(0) @binding(1) var<storage, read> x: array<vec4<x_t>>;
-#else
-@group(0) @binding(1) var<storage, read> x: array<x_t>;
-#endif
+@group(0) @binding(1) var<storage, read> x: array<x_v>;
 #ifdef METHOD_MATRIX
 @group(0) @binding(2) var<storage, read> weight: array<weight_t>;
 #else
@@ -68,17 +64,9 @@ struct Params {
 #endif
 #ifndef PART_PARTIAL
 #ifdef HAS_SKIP
-#ifdef STORE4
-@group(0) @binding(6) var<storage, read> skip: array<vec4<skip_t>>;
-#else
-@group(0) @binding(6) var<storage, read> skip: array<skip_t>;
+@group(0) @binding(6) var<storage, read> skip: array<skip_v>;
 #endif
-#endif
-#ifdef STORE4
-@group(0) @binding(7) var<storage, read_write> y: array<vec4<y_t>>;
-#else
-@group(0) @binding(7) var<storage, read_write> y: array<y_t>;
-#endif
+@group(0) @binding(7) var<storage, read_write> y: array<y_v>;
 #endif
 
 // The part of the product that a workgroup computes: rows row .. end, columns from 4 quad on, steps

@@ -15,16 +15,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-#ifdef VEC4
-@group(0) @binding(1) var<storage, read> x: array<vec4<x_t>>;
-#else
-@group(0) @binding(1) var<storage, read> x: array<x_t>;
-#endif
-#ifdef VEC4
-@group(0) @binding(2) var<storage, read_write> y: array<vec4<y_t>>;
-#else
-@group(0) @binding(2) var<storage, read_write> y: array<y_t>;
-#endif
+@group(0) @binding(1) var<storage, read> x: array<x_v>;
+@group(0) @binding(2) var<storage, read_write> y: array<y_v>;
 
 @compute @workgroup_size(256)
 fn resample(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>,
@@ -50,9 +42,5 @@ fn resample(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid:
     } else {
         v = V(x[((base + oy / 2u) * p.w + ox / 2u) * width + channel]);
     }
-#ifdef VEC4
-    y[at] = vec4<y_t>(v);
-#else
-    y[at] = y_t(v);
-#endif
+    y[at] = y_v(v);
 }

@@ -15,24 +15,12 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-#ifdef VEC4
-@group(0) @binding(1) var<storage, read> x: array<vec4<x_t>>;
-#else
-@group(0) @binding(1) var<storage, read> x: array<x_t>;
-#endif
-#ifdef VEC4
-@group(0) @binding(2) var<storage, read> rows: array<vec4<rows_t>>;
-#else
-@group(0) @binding(2) var<storage, read> rows: array<rows_t>;
-#endif
+@group(0) @binding(1) var<storage, read> x: array<x_v>;
+@group(0) @binding(2) var<storage, read> rows: array<rows_v>;
 #ifdef HAS_COND
 @group(0) @binding(3) var<storage, read> cond: array<cond_t>;
 #endif
-#ifdef VEC4
-@group(0) @binding(4) var<storage, read_write> y: array<vec4<y_t>>;
-#else
-@group(0) @binding(4) var<storage, read_write> y: array<y_t>;
-#endif
+@group(0) @binding(4) var<storage, read_write> y: array<y_v>;
 
 @compute @workgroup_size(256)
 fn scale_shift(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>,
@@ -44,9 +32,5 @@ fn scale_shift(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) gr
     }
     let scale = map_row(p.map, at / (p.hw * width)) * 2u * width + at % width;
     let v = V(x[at]) * (1.0 + V(rows[scale])) + V(rows[scale + width]);
-#ifdef VEC4
-    y[at] = vec4<y_t>(v);
-#else
-    y[at] = y_t(v);
-#endif
+    y[at] = y_v(v);
 }

@@ -26,11 +26,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-#ifdef VEC4
-@group(0) @binding(1) var<storage, read_write> x: array<vec4<f32>>;
-#else
-@group(0) @binding(1) var<storage, read_write> x: array<f32>;
-#endif
+@group(0) @binding(1) var<storage, read_write> x: array<x_v>;
 #ifdef HAS_F
 @group(0) @binding(2) var<storage, read> f: array<f_t>;
 #endif
@@ -40,18 +36,10 @@ struct Params {
 @group(0) @binding(5) var<storage, read> draws: array<draws_t>;
 #endif
 #ifdef HAS_SAVED
-#ifdef VEC4
-@group(0) @binding(6) var<storage, read_write> saved: array<vec4<f32>>;
-#else
-@group(0) @binding(6) var<storage, read_write> saved: array<f32>;
-#endif
+@group(0) @binding(6) var<storage, read_write> saved: array<saved_v>;
 #endif
 #ifdef HAS_HISTORY
-#ifdef VEC4
-@group(0) @binding(7) var<storage, read_write> history: array<vec4<f32>>;
-#else
-@group(0) @binding(7) var<storage, read_write> history: array<f32>;
-#endif
+@group(0) @binding(7) var<storage, read_write> history: array<history_v>;
 #endif
 
 // Elements of a sample, and of the state.

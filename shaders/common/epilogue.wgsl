@@ -71,7 +71,7 @@ fn finish(sum: vec4<f32>, at: u32, width: u32) -> vec4<f32> {
 
 fn store_quad(v: vec4<f32>, at: u32, width: u32) {
 #ifdef STORE4
-    y[at / 4u] = vec4<y_t>(v);
+    y[at / 4u] = y_v(v);
 #else
     for (var i = 0u; i < width; i++) {
         y[at + i] = y_t(v[i]);

@@ -3,8 +3,9 @@
 //! A source may say `//!include NAME` (another file of its `common` folder, taken once),
 //! `#ifdef NAME`, `#ifndef NAME`, `#else` and `#endif`. The prelude defines what is known of one
 //! variant: `HAS_<ARG>` for each bound optional buffer, the defines of the op, of its tile and of
-//! the part of a split sum as constants, the shared constants of [`ops::constants`], and
-//! `<arg>_t`, the element type of each bound buffer.
+//! the part of a split sum as constants, the shared constants of [`ops::constants`], `<arg>_t`, the
+//! element type of each bound buffer, and for buffers that may be wide ([`Arg::wide`]) `<arg>_v`,
+//! which is `vec4<<arg>_t>` or `<arg>_t`: shaders declare each of them once.
 
 use crate::error::{Error, Result};
 use crate::ops::{self, Arg, Call, Facts, Method, Part, Tile};
@@ -152,11 +153,18 @@ pub fn wgsl(variant: &Variant, args: &[Arg]) -> Result<String> {
     if variant.tile.is_some_and(|tile| tile.method == Method::Matrix) {
         text.push_str("enable wgpu_cooperative_matrix;\n");
     }
-    for (name, value) in ops::constants().iter().chain(&variant.defines()) {
+    let defines = variant.defines();
+    for (name, value) in ops::constants().iter().chain(&defines) {
         let _ = writeln!(text, "const {name}: u32 = {value}u;");
     }
     for (arg, dtype) in variant.bound(args) {
-        let _ = writeln!(text, "alias {}_t = {dtype};", arg.name);
+        let name = arg.name;
+        let _ = writeln!(text, "alias {name}_t = {dtype};");
+        if let Some(define) = arg.wide {
+            let wide = defines.iter().any(|(name, _)| *name == define);
+            let unit = if wide { format!("vec4<{name}_t>") } else { format!("{name}_t") };
+            let _ = writeln!(text, "alias {name}_v = {unit};");
+        }
     }
     let mut expander = Expander {
         files: &|path| WGSL.iter().chain(WGSL_COMMON).find(|(n, _)| *n == path).map(|(_, t)| *t),
@@ -264,6 +272,21 @@ mod tests {
         };
         expander.file("main")?;
         Ok(expander.text)
+    }
+
+    /// `geglu` binds x and y in quads of channels where those divide by four.
+    #[test]
+    fn a_buffer_is_wide_under_the_define_that_its_argument_names() {
+        let prelude = |c| {
+            let call = Call::from(ops::geglu::Params { n: 1, c });
+            let dtypes = [Some(DType::F32), Some(DType::F16)];
+            let variant = &Variant::of(&call, &dtypes, None, &Facts::LEAST)[0];
+            wgsl(variant, call.args()).unwrap()
+        };
+        for (c, unit) in [(8, "vec4<y_t>"), (6, "y_t")] {
+            let declared = format!("alias y_t = f16;\nalias y_v = {unit};\n");
+            assert!(prelude(c).contains(&declared), "{}", prelude(c));
+        }
     }
 
     #[test]

@@ -98,7 +98,8 @@ pub(super) fn exp(x: f32) -> f32 {
 
 impl Op for Params {
     const NAME: &'static str = "activation";
-    const ARGS: &'static [Arg] = &[Arg::read("x"), Arg::maybe("cond"), Arg::write("y")];
+    const ARGS: &'static [Arg] =
+        &[Arg::read("x").wide("VEC4"), Arg::maybe("cond"), Arg::write("y").wide("VEC4")];
     const FIELDS: &'static [(&'static str, usize)] = Params::OFFSETS;
 
     fn elements(&self, arg: usize) -> usize {

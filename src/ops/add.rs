@@ -23,8 +23,12 @@ params! {
 
 impl Op for Params {
     const NAME: &'static str = "add";
-    const ARGS: &'static [Arg] =
-        &[Arg::read("a"), Arg::read("b"), Arg::maybe("cond"), Arg::write("y")];
+    const ARGS: &'static [Arg] = &[
+        Arg::read("a").wide("VEC4"),
+        Arg::read("b").wide("VEC4"),
+        Arg::maybe("cond"),
+        Arg::write("y").wide("VEC4"),
+    ];
     const FIELDS: &'static [(&'static str, usize)] = Params::OFFSETS;
 
     fn elements(&self, arg: usize) -> usize {

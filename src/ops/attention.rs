@@ -107,12 +107,12 @@ impl parallel::Loop for Softmax<'_> {
 impl Op for Params {
     const NAME: &'static str = "attention";
     const ARGS: &'static [Arg] = &[
-        Arg::read("q"),
-        Arg::read("k"),
-        Arg::read("v"),
+        Arg::read("q").wide("VEC4"),
+        Arg::read("k").wide("VEC4"),
+        Arg::read("v").wide("VEC4"),
         Arg::maybe_update("moments"),
-        Arg::maybe("skip"),
-        Arg::write("y"),
+        Arg::maybe("skip").wide("STORE4"),
+        Arg::write("y").wide("STORE4"),
     ];
     const FIELDS: &'static [(&'static str, usize)] = Params::OFFSETS;
 

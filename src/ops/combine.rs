@@ -19,14 +19,14 @@ params! {
 impl Op for Params {
     const NAME: &'static str = "combine";
     const ARGS: &'static [Arg] = &[
-        Arg::update("x"),
+        Arg::update("x").wide("VEC4"),
         Arg::read("table"),
-        Arg::maybe("x0"),
-        Arg::maybe("eps"),
-        Arg::maybe("log_scale"),
-        Arg::read("z"),
-        Arg::maybe_update("saved"),
-        Arg::maybe_update("history"),
+        Arg::maybe("x0").wide("VEC4"),
+        Arg::maybe("eps").wide("VEC4"),
+        Arg::maybe("log_scale").wide("VEC4"),
+        Arg::read("z").wide("VEC4"),
+        Arg::maybe_update("saved").wide("VEC4"),
+        Arg::maybe_update("history").wide("VEC4"),
     ];
     const FIELDS: &'static [(&'static str, usize)] = Params::OFFSETS;
 

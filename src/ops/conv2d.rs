@@ -157,16 +157,16 @@ struct Addends<'a> {
 impl Op for Params {
     const NAME: &'static str = "conv2d";
     const ARGS: &'static [Arg] = &[
-        Arg::read("x"),
-        Arg::maybe("x2"),
+        Arg::read("x").wide("VEC4"),
+        Arg::maybe("x2").wide("VEC4"),
         Arg::read("weight"),
         Arg::maybe("vectors"),
         Arg::maybe_update("moments"),
         Arg::maybe("rows"),
         Arg::maybe("cond"),
-        Arg::maybe("skip"),
-        Arg::maybe("skip2"),
-        Arg::write("y"),
+        Arg::maybe("skip").wide("SKIP4"),
+        Arg::maybe("skip2").wide("VEC4"),
+        Arg::write("y").wide("STORE4"),
     ];
     const FIELDS: &'static [(&'static str, usize)] = Params::OFFSETS;
 
@@ -189,6 +189,9 @@ impl Op for Params {
     fn defines(&self) -> Vec<(&'static str, u32)> {
         let sources = self.ca | self.cb | self.sa | self.sb;
         let mut defines = super::product(sources, self.cout);
+        // The shortcut reads `skip` as it does the sources, a residual lies as y does.
+        let skip = if self.sa > 0 { sources } else { self.cout };
+        defines.extend(super::wide("SKIP4", &[skip]));
         let flag = |name, set: bool| set.then_some((name, 1));
         let value = |name, value| (value > 0).then_some((name, value));
         defines.extend([("KERNEL", self.k), ("STRIDE", self.stride)]);

@@ -16,8 +16,12 @@ params! {
 
 impl Op for Params {
     const NAME: &'static str = "embedding";
-    const ARGS: &'static [Arg] =
-        &[Arg::read("table"), Arg::read("labels"), Arg::maybe("cond"), Arg::write("y")];
+    const ARGS: &'static [Arg] = &[
+        Arg::read("table").wide("VEC4"),
+        Arg::read("labels"),
+        Arg::maybe("cond"),
+        Arg::write("y").wide("VEC4"),
+    ];
     const FIELDS: &'static [(&'static str, usize)] = Params::OFFSETS;
 
     fn elements(&self, arg: usize) -> usize {

@@ -15,7 +15,7 @@ params! {
 
 impl Op for Params {
     const NAME: &'static str = "geglu";
-    const ARGS: &'static [Arg] = &[Arg::read("x"), Arg::write("y")];
+    const ARGS: &'static [Arg] = &[Arg::read("x").wide("VEC4"), Arg::write("y").wide("VEC4")];
     const FIELDS: &'static [(&'static str, usize)] = Params::OFFSETS;
 
     fn elements(&self, arg: usize) -> usize {

@@ -170,12 +170,12 @@ impl parallel::Loop for Normalize<'_> {
 impl Op for Params {
     const NAME: &'static str = "group_norm";
     const ARGS: &'static [Arg] = &[
-        Arg::read("x"),
-        Arg::read("gamma"),
-        Arg::read("beta"),
-        Arg::maybe("rows"),
+        Arg::read("x").wide("VEC4"),
+        Arg::read("gamma").wide("VEC4"),
+        Arg::read("beta").wide("VEC4"),
+        Arg::maybe("rows").wide("VEC4"),
         Arg::maybe("cond"),
-        Arg::write("y"),
+        Arg::write("y").wide("VEC4"),
     ];
     const FIELDS: &'static [(&'static str, usize)] = Params::OFFSETS;
 

@@ -126,13 +126,13 @@ impl Params {
 impl Op for Params {
     const NAME: &'static str = "linear";
     const ARGS: &'static [Arg] = &[
-        Arg::read("x"),
+        Arg::read("x").wide("VEC4"),
         Arg::read("weight"),
         Arg::maybe("vectors"),
         Arg::maybe_update("moments"),
         Arg::maybe("cond"),
-        Arg::maybe("skip"),
-        Arg::write("y"),
+        Arg::maybe("skip").wide("STORE4"),
+        Arg::write("y").wide("STORE4"),
     ];
     const FIELDS: &'static [(&'static str, usize)] = Params::OFFSETS;
 

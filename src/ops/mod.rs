@@ -65,23 +65,30 @@ pub struct Arg {
     pub access: Access,
     /// May be absent. A kernel is compiled with `HAS_<NAME>` defined when it is present.
     pub optional: bool,
+    /// The define of the op under which its kernel takes the buffer in `vec4`s and without which
+    /// in single elements: the `<name>_v` of the shader. `None`: the shader says what it takes.
+    pub wide: Option<&'static str>,
 }
 
 impl Arg {
     pub const fn read(name: &'static str) -> Self {
-        Arg { name, access: Access::Read, optional: false }
+        Arg { name, access: Access::Read, optional: false, wide: None }
     }
     pub const fn maybe(name: &'static str) -> Self {
-        Arg { name, access: Access::Read, optional: true }
+        Arg { optional: true, ..Arg::read(name) }
     }
     pub const fn write(name: &'static str) -> Self {
-        Arg { name, access: Access::Write, optional: false }
+        Arg { access: Access::Write, ..Arg::read(name) }
     }
     pub const fn update(name: &'static str) -> Self {
-        Arg { name, access: Access::ReadWrite, optional: false }
+        Arg { access: Access::ReadWrite, ..Arg::read(name) }
     }
     pub const fn maybe_update(name: &'static str) -> Self {
-        Arg { name, access: Access::ReadWrite, optional: true }
+        Arg { optional: true, ..Arg::update(name) }
+    }
+    /// The same in `vec4`s under `define`.
+    pub const fn wide(self, define: &'static str) -> Self {
+        Arg { wide: Some(define), ..self }
     }
 }
 

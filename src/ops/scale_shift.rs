@@ -17,8 +17,12 @@ params! {
 
 impl Op for Params {
     const NAME: &'static str = "scale_shift";
-    const ARGS: &'static [Arg] =
-        &[Arg::read("x"), Arg::read("rows"), Arg::maybe("cond"), Arg::write("y")];
+    const ARGS: &'static [Arg] = &[
+        Arg::read("x").wide("VEC4"),
+        Arg::read("rows").wide("VEC4"),
+        Arg::maybe("cond"),
+        Arg::write("y").wide("VEC4"),
+    ];
     const FIELDS: &'static [(&'static str, usize)] = Params::OFFSETS;
 
     fn elements(&self, arg: usize) -> usize {

@@ -68,13 +68,13 @@ impl Params {
 impl Op for Params {
     const NAME: &'static str = "solver_step";
     const ARGS: &'static [Arg] = &[
-        Arg::update("x"),
+        Arg::update("x").wide("VEC4"),
         Arg::maybe("f"),
         Arg::read("table"),
         Arg::read("run"),
         Arg::maybe("draws"),
-        Arg::maybe_update("saved"),
-        Arg::maybe_update("history"),
+        Arg::maybe_update("saved").wide("VEC4"),
+        Arg::maybe_update("history").wide("VEC4"),
     ];
     const FIELDS: &'static [(&'static str, usize)] = Params::OFFSETS;
 

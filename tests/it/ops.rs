@@ -19,6 +19,20 @@ fn cpu_refuses_f16() {
     assert!(message.contains("use --precision f32"), "{message}");
 }
 
+/// Every define that makes a buffer wide is one that the op has in some case, and lacks in another.
+#[test]
+fn a_wide_buffer_is_wide_in_some_cases_and_not_in_others() {
+    let cases = ops::all_cases();
+    for call in cases.iter().map(|case| case.call) {
+        let of_op = || cases.iter().filter(|case| case.call.name() == call.name());
+        for define in call.args().iter().filter_map(|arg| arg.wide) {
+            let has = |case: &Case| case.call.defines().iter().any(|(name, _)| *name == define);
+            let both = of_op().any(has) && !of_op().all(has);
+            assert!(both, "{define} of {}", call.name());
+        }
+    }
+}
+
 /// What differs in one case.
 fn differences(device: &dyn Backend, case: &Case, storage: DType) -> Vec<String> {
     let expected = oracle::run(case, storage);

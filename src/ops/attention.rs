@@ -137,24 +137,23 @@ impl Op for Params {
         defines.push(("HEAD_DIM", self.d));
         defines
     }
-    fn tiles(&self, _dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
+    fn tiles(&self, dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
         let tile = |method, rows, columns| Tile { method, rows, columns, splits: 1 };
         // Keys of a block: the threads that own them own the output's channels too.
         let keys = self.tk.next_power_of_two().clamp(32, 128);
-        let mut tiles = Vec::new();
-        if facts.subgroup_min >= Facts::LANES {
-            // More rows save loads, but each keeps its outputs for every chunk of channels: in
-            // registers on a GPU, while a processor has its stack, but compiles for seconds.
-            let more = facts.software && self.tq >= 128 && self.d <= 256;
-            let rows = if more { &[16, 8][..] } else { &[8] };
-            tiles.extend(rows.iter().map(|rows| tile(Method::Subgroup, *rows, keys)));
-        }
-        let mut of_gpu = vec![tile(Method::Tiled, 32, 64)];
+        // More rows save loads, but each keeps its outputs for every chunk of channels: in
+        // registers on a GPU, while a processor has its stack, but compiles for seconds.
+        let more = facts.software && self.tq >= 128 && self.d <= 256;
+        let rows = if more { &[16, 8][..] } else { &[8] };
+        let subgroup = rows.iter().map(|rows| tile(Method::Subgroup, *rows, keys)).collect();
+        let mut tiled = vec![tile(Method::Tiled, 32, 64)];
         if self.d <= 64 {
-            of_gpu.push(tile(Method::Tiled, 16, 32));
+            tiled.push(tile(Method::Tiled, 16, 32));
         }
-        let at = if facts.software { tiles.len() } else { 0 };
-        tiles.splice(at..at, of_gpu);
+        let all: [Vec<Tile>; 2] =
+            if facts.software { [subgroup, tiled] } else { [tiled, subgroup] };
+        let mut tiles = all.concat();
+        tiles.retain(|tile| facts.allow(tile, dtypes));
         tiles
     }
     fn flops(&self) -> u64 {
@@ -192,5 +191,26 @@ impl Op for Params {
     }
     fn cases() -> Vec<Case> {
         cases::cases()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytemuck::Zeroable;
+
+    #[test]
+    fn the_candidates_of_each_device() {
+        let named = |d, facts: Facts| -> Vec<String> {
+            let p = Params { tq: 256, tk: 48, d, ..Params::zeroed() };
+            p.tiles(&[], &facts).iter().map(Tile::to_string).collect()
+        };
+        let gpu = Facts { subgroup_min: 8, subgroup_max: 32, ..Facts::LEAST };
+        let software = Facts { software: true, ..gpu };
+        assert_eq!(named(64, Facts::LEAST), ["tiled 32x64", "tiled 16x32"]);
+        assert_eq!(named(64, gpu), ["tiled 32x64", "tiled 16x32", "subgroup 8x64"]);
+        assert_eq!(named(80, gpu), ["tiled 32x64", "subgroup 8x64"]);
+        assert_eq!(named(80, software), ["subgroup 16x64", "subgroup 8x64", "tiled 32x64"]);
+        assert_eq!(named(512, software), ["subgroup 8x64", "tiled 32x64"]);
     }
 }

@@ -169,10 +169,15 @@ impl Facts {
         defines
     }
 
+    /// Threads of a workgroup under [`Method::Matrix`]: a subgroup for each block of sums.
+    fn matrix_threads(&self, tile: &Tile) -> u32 {
+        tile.blocks() * self.subgroup_max
+    }
+
     /// Whether the workgroup memory of a [`Method::Matrix`] kernel fits: `staged` rows of
     /// `stage_k` steps of k, `parts` tiles of sums, and what norms and moments need.
     pub(super) fn hold(&self, tile: &Tile, staged: u32, stage_k: u32, parts: u32) -> bool {
-        let threads = tile.blocks() * self.subgroup_max;
+        let threads = self.matrix_threads(tile);
         let operands = 2 * staged * (stage_k + 8);
         let sums = 4 * parts * tile.rows * tile.columns;
         let norms = 16 * threads.max(64) + 8 * 64 + 16 * tile.rows + 4 * threads;
@@ -185,8 +190,7 @@ impl Facts {
             Method::Tiled => true,
             Method::Subgroup => self.subgroup_min >= Facts::LANES,
             Method::Matrix => {
-                let threads = tile.blocks() * self.subgroup_max;
-                let fits = (1..=self.threads).contains(&threads);
+                let fits = (1..=self.threads).contains(&self.matrix_threads(tile));
                 self.matrix > 0 && fits && dtypes.contains(&Some(DType::F16))
             }
         }

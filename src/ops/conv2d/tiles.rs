@@ -66,18 +66,21 @@ fn subgroup(p: &Params, facts: &Facts) -> Vec<Tile> {
     }
     tiles.push(tile(rows, (widest / 4).max(least)));
     tiles.push(tile(16, widest));
+    tiles.retain(|tile| tile.columns / 4 <= facts.threads);
     tiles
 }
 
-/// [`Method::Tiled`].
-fn tiled(p: &Params) -> Vec<Tile> {
+/// [`Method::Tiled`]: eight threads share four channels.
+fn tiled(p: &Params, facts: &Facts) -> Vec<Tile> {
     let tile = |rows, columns| Tile { rows, columns, ..Tile::tiled(p.cout) };
     let columns = Tile::tiled(p.cout).columns;
     let narrow = (columns / 2).max(16);
     let rows = rows(p, 64);
-    [(rows, columns), (rows, narrow), (64, columns), (32, columns), (16, columns)]
+    let mut tiles = [(rows, columns), (rows, narrow), (64, columns), (32, columns), (16, columns)]
         .map(|(rows, columns)| tile(rows, columns))
-        .to_vec()
+        .to_vec();
+    tiles.retain(|tile| 2 * tile.columns <= facts.threads);
+    tiles
 }
 
 /// Steps of k of one tap that the kernel stages at once under [`Method::Matrix`].
@@ -103,18 +106,12 @@ fn matrix(p: &Params, dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
 
 /// Each candidate once, split where its map is small; those that run best unmeasured first.
 pub(super) fn tiles(p: &Params, dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
-    let (matrix, tiled, subgroup) = (matrix(p, dtypes, facts), tiled(p), subgroup(p, facts));
+    let (subgroup, matrix, tiled) = (subgroup(p, facts), matrix(p, dtypes, facts), tiled(p, facts));
     let all = if facts.software { [subgroup, matrix, tiled] } else { [matrix, tiled, subgroup] };
+    let mut all = all.concat();
+    all.retain(|tile| facts.allow(tile, dtypes) && has_place(p, tile));
     let mut chosen: Vec<Tile> = Vec::new();
-    for tile in all.concat() {
-        let threads = match tile.method {
-            Method::Tiled => 2 * tile.columns,
-            Method::Subgroup => tile.columns / 4,
-            Method::Matrix => tile.blocks() * facts.subgroup_max,
-        };
-        if !facts.allow(&tile, dtypes) || !has_place(p, &tile) || threads > facts.threads {
-            continue;
-        }
+    for tile in all {
         let split = splits(p, &tile, facts).map(|splits| Tile { splits, ..tile });
         // Without a measurement a device that is far from full is given the split one.
         let choices = [split, Some(tile)].into_iter().flatten();
@@ -154,5 +151,21 @@ mod tests {
         assert_eq!(first(128, 128, little, DType::F16).columns, 32, "what 16 KiB hold");
         let software = Facts { software: true, ..facts };
         assert_eq!(first(128, 128, software, DType::F16).method, Method::Subgroup);
+    }
+
+    #[test]
+    fn no_workgroup_has_more_threads_than_the_device() {
+        let size = Params { n: 8, h: 32, w: 32, ho: 32, wo: 32, ..Params::zeroed() };
+        let p = Params { ca: 128, cout: 512, k: 3, stride: 1, pad: 1, up: 1, ..size };
+        let facts = Facts { matrix: 16, subgroup_min: 32, subgroup_max: 32, ..Facts::LEAST };
+        let named = |threads| -> Vec<String> {
+            let tiles = tiles(&p, &[Some(DType::F16); 3], &Facts { threads, ..facts });
+            tiles.iter().map(Tile::to_string).collect()
+        };
+        let matrix = ["matrix 64x64", "matrix 64x32", "matrix 32x64", "matrix 32x32"];
+        let tiled = ["tiled 64x64", "tiled 64x32", "tiled 32x64", "tiled 16x64"];
+        let subgroup = ["subgroup 32x128", "subgroup 16x256"];
+        assert_eq!(named(256), [&matrix[..], &tiled, &subgroup].concat());
+        assert_eq!(named(64), [&matrix[1..], &tiled[1..2], &subgroup].concat());
     }
 }

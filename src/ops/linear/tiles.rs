@@ -19,7 +19,7 @@ fn matrix(p: &Params, dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
     let parts = 1 + p.gate;
     let fits = |tile: &Tile| {
         let rows = tile.rows == Tile::BLOCK || p.sample_rows() > Tile::BLOCK;
-        rows && facts.allow(tile, dtypes) && facts.hold(tile, tile.rows, MATRIX_K, parts)
+        rows && facts.hold(tile, tile.rows, MATRIX_K, parts)
     };
     Tile::matrices(p.n).filter(fits).collect()
 }
@@ -31,41 +31,50 @@ fn splits(p: &Params, tile: &Tile) -> Option<u32> {
         .then(|| ENOUGH.div_ceil(workgroups).min(p.k / 64).min(8))
 }
 
+/// [`Method::Subgroup`].
+fn subgroup(p: &Params) -> Vec<Tile> {
+    let rows = p.sample_rows();
+    // The rows' statistics are shared by the threads of a workgroup.
+    let columns = if p.norm == Norm::Layer as u32 { [128, 32] } else { [32, 128] };
+    // A gate doubles the sums of a thread.
+    let most = if p.gate != 0 { 16 } else { 32 };
+    let fitting = [most, most / 2, 8].into_iter().filter(|t| *t == 8 || rows > t / 2).take(2);
+    let tile = |rows, columns| Tile { method: Method::Subgroup, rows, columns, splits: 1 };
+    columns.into_iter().flat_map(|columns| fitting.clone().map(move |t| tile(t, columns))).collect()
+}
+
+/// [`Method::Tiled`].
+fn tiled(p: &Params) -> Vec<Tile> {
+    let rows = p.sample_rows();
+    let large = if rows > 64 && p.gate == 0 { &[64, 128, 32][..] } else { &[64, 32] };
+    let sizes = if rows > 16 { large } else { &[16, 32] };
+    sizes.iter().map(|rows| Tile { rows: *rows, ..Tile::tiled(p.n) }).collect()
+}
+
+/// The tiles of a method with the first of them split too, where that helps.
+fn with_split(p: &Params, facts: &Facts, mut tiles: Vec<Tile>) -> Vec<Tile> {
+    let first = tiles.first().copied();
+    if let Some((tile, splits)) = first.and_then(|tile| Some((tile, splits(p, &tile)?))) {
+        // The second dispatch costs more than it saves where there is little to add up.
+        let at = if p.k >= 512 && !facts.software { 0 } else { tiles.len() };
+        tiles.insert(at, Tile { splits, ..tile });
+    }
+    tiles
+}
+
 /// The candidates for a device, the default first.
 ///
 /// A driver that runs on the processor pays for loads, which the subgroup's broadcasts save, and
 /// has few cores to fill; a GPU has registers for larger tiles, and splits k where there are few.
 pub(super) fn tiles(p: &Params, dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
-    let rows = p.sample_rows();
-    let tile = |method, rows, columns, splits| Tile { method, rows, columns, splits };
-    let mut tiles = Vec::new();
-    if facts.subgroup_min >= Facts::LANES {
-        // The rows' statistics are shared by the threads of a workgroup.
-        let columns = if p.norm == Norm::Layer as u32 { [128, 32] } else { [32, 128] };
-        // A gate doubles the sums of a thread.
-        let most = if p.gate != 0 { 16 } else { 32 };
-        for columns in columns {
-            let fitting = [most, most / 2, 8].into_iter().filter(|t| *t == 8 || rows > t / 2);
-            tiles.extend(fitting.take(2).map(|t| tile(Method::Subgroup, t, columns, 1)));
-        }
-    }
-    let tiled = |rows, columns, splits| tile(Method::Tiled, rows, columns, splits);
-    let columns = Tile::tiled(p.n).columns;
-    let large = if rows > 64 && p.gate == 0 { &[64, 128, 32][..] } else { &[64, 32] };
-    let sizes = if rows > 16 { large } else { &[16, 32] };
-    let tiled = sizes.iter().map(|rows| tiled(*rows, columns, 1)).collect();
-    let mut of_gpu = Vec::new();
-    for mut of_method in [matrix(p, dtypes, facts), tiled] {
-        let first = of_method.first().copied();
-        if let Some((tile, splits)) = first.and_then(|tile| Some((tile, splits(p, &tile)?))) {
-            // The second dispatch costs more than it saves where there is little to add up.
-            let at = if p.k >= 512 && !facts.software { 0 } else { of_method.len() };
-            of_method.insert(at, Tile { splits, ..tile });
-        }
-        of_gpu.append(&mut of_method);
-    }
-    let at = if facts.software { tiles.len() } else { 0 };
-    tiles.splice(at..at, of_gpu);
+    let methods = [subgroup(p), matrix(p, dtypes, facts), tiled(p)];
+    let [subgroup, matrix, tiled] = methods.map(|mut tiles| {
+        tiles.retain(|tile| facts.allow(tile, dtypes));
+        tiles
+    });
+    let [matrix, tiled] = [matrix, tiled].map(|tiles| with_split(p, facts, tiles));
+    let all = if facts.software { [subgroup, matrix, tiled] } else { [matrix, tiled, subgroup] };
+    let mut tiles = all.concat();
     tiles.retain(|tile| keeps_moments(p, tile));
     tiles.truncate(Tile::MOST);
     tiles
@@ -114,6 +123,19 @@ mod tests {
         let gated = Params { gate: 1, ..p };
         assert!(tiles(&gated, &[], &gpu(32)).iter().all(|tile| tile.splits == 1));
     }
+
+    #[test]
+    fn what_is_split_is_a_tile_that_the_device_allows() {
+        let facts = Facts { matrix: 16, ..gpu(128) };
+        let halves = [Some(DType::F16); 2];
+        let named = tiles(&params(64, 1280, 320), &halves, &facts);
+        let named: Vec<_> = named.iter().map(Tile::to_string).collect();
+        let matrix = ["matrix 64x32 / 7", "matrix 64x32", "matrix 32x64", "matrix 32x32"];
+        let tiled = ["tiled 64x64 / 8", "tiled 64x64", "tiled 32x64"];
+        let subgroup = ["subgroup 32x32", "subgroup 16x32", "subgroup 32x128", "subgroup 16x128"];
+        assert_eq!(named, [&matrix[..], &tiled, &subgroup].concat());
+    }
+
     #[test]
     fn a_gpu_multiplies_halves_by_matrices_where_they_are_whole() {
         let facts = Facts { matrix: 16, ..gpu(32) };

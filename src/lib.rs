@@ -47,6 +47,7 @@ pub mod backend;
 pub mod error;
 pub mod graph;
 mod json;
+mod lock;
 pub mod model;
 pub mod noise;
 pub mod ops;

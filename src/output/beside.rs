@@ -2,25 +2,22 @@
 
 use super::parent;
 use crate::error::{Error, Result};
+use crate::lock::locked;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::mem;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use tempfile::{Builder, NamedTempFile};
 
 /// The passing files of this process, for one that ends before they have their names.
 static PASSING: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-fn passing() -> MutexGuard<'static, BTreeSet<PathBuf>> {
-    PASSING.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Deletes every file that does not have its name yet. No file is made or named after this: for a
 /// process that is about to end.
 pub fn discard() {
-    let passing = passing();
+    let passing = locked(&PASSING);
     for path in passing.iter() {
         // One that cannot be deleted keeps no process alive.
         fs::remove_file(path).unwrap_or_default();
@@ -41,7 +38,7 @@ impl Passing {
         // private unless told.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut passing = passing();
+        let mut passing = locked(&PASSING);
         let file = builder.tempfile_in(folder)?;
         passing.insert(file.path().to_path_buf());
         Ok(Passing(file))
@@ -53,7 +50,7 @@ impl Passing {
 
     /// Gives the file its name, in place of a file of that name.
     pub fn name(self, path: &Path) -> io::Result<()> {
-        let mut passing = passing();
+        let mut passing = locked(&PASSING);
         let old = self.0.path().to_path_buf();
         self.0.persist(path).map_err(|e| e.error)?;
         passing.remove(&old);

@@ -10,10 +10,11 @@ pub use file::{Identity, Store, folder, replace, slug};
 pub use table::{Table, Timed};
 
 use crate::error::Result;
+use crate::lock::locked;
 use crate::ops::{Call, Tile};
 use serde::Serialize;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Called before each measurement with how many are done of how many: an error ends the work.
@@ -144,14 +145,10 @@ impl Tuner {
     fn table(&self) -> MutexGuard<'_, Table> {
         let table = self.table.get_or_init(|| {
             let (table, note) = self.store.as_ref().map(Store::load).unwrap_or_default();
-            *self.note() = note;
+            *locked(&self.note) = note;
             Mutex::new(table)
         });
-        table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn note(&self) -> MutexGuard<'_, Option<String>> {
-        self.note.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(table)
     }
 
     /// Chooses for every class of `tuned`.
@@ -182,7 +179,7 @@ impl Tuner {
         for class in &mut tuned.classes {
             self.settle(class, &progress.fresh);
         }
-        tuned.notes.extend(self.note().take());
+        tuned.notes.extend(locked(&self.note).take());
         tuned.notes.extend(progress.words(begin.elapsed(), self.store.as_ref()));
         tuned.notes.extend(progress.note);
         Ok(())

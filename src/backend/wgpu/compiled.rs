@@ -2,10 +2,11 @@
 //! cannot be used is a note, and is replaced.
 
 use crate::backend::tune::{replace, slug};
+use crate::lock::locked;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use wgpu::{Device, ErrorFilter, PipelineCache, PipelineCacheDescriptor};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
@@ -73,10 +74,6 @@ impl Compiled {
         let error = replace(&self.path, &framed(&data)).err()?;
         Some(format!("{}: compiled kernels are not kept: {error}", self.path.display()))
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a file holds, if there is one; else why it cannot be used.

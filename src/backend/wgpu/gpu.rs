@@ -6,9 +6,10 @@ use super::pipeline::Pipelines;
 use crate::backend::source;
 use crate::backend::tune::{Identity, Tuner};
 use crate::error::{Error, Result};
+use crate::lock::locked;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use wgpu::{
     CommandBuffer, Device, ErrorFilter, Features, PollError, PollType, Queue, SubmissionIndex,
@@ -61,7 +62,7 @@ impl Gpu {
         let keep = |failure: &Arc<Mutex<Option<String>>>| {
             let failure = failure.clone();
             move |what: String| {
-                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(what);
+                locked(&failure).get_or_insert(what);
             }
         };
         let (lost, error) = (keep(&failure), keep(&failure));
@@ -97,13 +98,13 @@ impl Gpu {
 
     /// Hands recorded work to the device.
     pub fn submit(&self, work: Option<CommandBuffer>) -> SubmissionIndex {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = locked(&self.turn);
         self.queue.submit(work)
     }
 
     /// Fails if anything went wrong since the device was opened.
     pub fn check(&self) -> Result<()> {
-        match &*self.failure.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &*locked(&self.failure) {
             Some(what) => Err(self.failed(what)),
             None => Ok(()),
         }
@@ -142,7 +143,7 @@ impl Gpu {
             }
             None => PollType::Poll,
         };
-        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = locked(&self.turn);
         // wgpu panics here when the device is lost meanwhile; to the caller that is an error.
         let polled = catch_unwind(AssertUnwindSafe(|| self.device.poll(poll)));
         drop(turn);

@@ -4,11 +4,12 @@ use super::gpu::Gpu;
 use super::reflect::{Bound, Kernel};
 use crate::backend::source::{self, Variant};
 use crate::error::Result;
+use crate::lock::locked;
 use crate::ops::{Arg, Cursor};
 use rayon::prelude::*;
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use wgpu::{BindingType, BufferBindingType, ShaderStages};
 
 /// A compiled kernel.
@@ -29,9 +30,8 @@ impl Pipelines {
         gpu: &Gpu,
         variants: &[(Variant, &'static [Arg])],
     ) -> Result<Vec<Arc<Pipeline>>> {
-        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted: HashMap<&Variant, &[Arg]> = {
-            let made = lock();
+            let made = locked(&self.0);
             let missing = variants.iter().filter(|(variant, _)| !made.contains_key(variant));
             missing.map(|(variant, args)| (variant, *args)).collect()
         };
@@ -43,7 +43,7 @@ impl Pipelines {
             Ok((variant.clone(), Arc::new(pipeline)))
         });
         let compiled = compiled.collect::<Result<Vec<_>>>()?;
-        let mut made = lock();
+        let mut made = locked(&self.0);
         made.extend(compiled);
         Ok(variants.iter().map(|(variant, _)| made[variant].clone()).collect())
     }

@@ -138,6 +138,19 @@ fn solver_step(network: &str, state: [usize; 3], batch: usize, guided: bool) -> 
     Kernel { bench: "solver_step", case, graph, state, batch, guided, fuse: true }
 }
 
+/// The end of a network and the step with it: `conv(silu(norm(x)))` to a state of `c` channels.
+fn conv_step(network: &str, Map { side, channels }: Map, c: usize, groups: usize) -> Kernel {
+    let mut b = GraphBuilder::new();
+    let x = b.state(Shape::Map { h: side, w: side, c }, 1.0, 0.0);
+    let mut h = b.linear("in", x, channels, true);
+    h = b.group_norm("norm", h, groups, 1e-5).expect("the groups fit");
+    h = b.activation("silu", h, Act::Silu);
+    let y = b.conv2d("bench", h, c, 3, 1, (1, 1)).expect("the shapes fit");
+    let case = format!("{network} 3x3 {channels}->{c} at {side}x{side}");
+    let (graph, state) = (b.finish(y), [c, side, side]);
+    Kernel { bench: "conv_step", case, graph, state, batch: 1, guided: false, fuse: true }
+}
+
 /// `x + conv(silu(norm(conv(silu(norm(x))))))`, followed by a norm: in a network the statistics of
 /// its output are the block's to make, as those of its input were another's.
 fn res_block(network: &str, map: Map, groups: usize, fuse: bool) -> Kernel {
@@ -197,6 +210,8 @@ pub fn kernels() -> Vec<Kernel> {
         conv2d("sd15", map(8, 320), 320),
         conv2d("sd15", map(4, 640), 640),
         conv2d("sd15", map(2, 1280), 1280),
+        conv_step("ddpm", map(32, 128), 3, 32),
+        conv_step("sd15", map(64, 320), 4, 32),
         linear("digits", map(4, 96), 96),
         linear("ddpm", map(16, 256), 256),
         linear("sd15", map(8, 320), 320),

@@ -1,7 +1,7 @@
-// x, the saved copy and the newest prediction from the row's linear update: src/ops/row.rs.
-// x, x0, eps, log_scale, saved [b, numel], z [2, b, numel], history [depth, b, numel], all f32.
+// The state, the saved copy and the newest prediction from the row's linear update: src/ops/row.rs.
+// state, x0, eps, log_scale, saved [b, numel], z [2, b, numel], history [depth, b, numel], all f32.
 // One thread four consecutive elements of a sample, 256 threads a workgroup.
-// Bandwidth: what the row's coefficients make it read, and one write of x.
+// Bandwidth: what the row's coefficients make it read, and one write of the state.
 // Reference: src/ops/combine.rs
 //!include grid
 //!include update
@@ -15,7 +15,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> x: array<x_v>;
+@group(0) @binding(1) var<storage, read_write> state: array<state_v>;
 @group(0) @binding(2) var<storage, read> table: array<Row>;
 #ifdef HAS_X0
 @group(0) @binding(3) var<storage, read> x0: array<x0_v>;
@@ -40,7 +40,7 @@ fn state_elements() -> u32 {
 
 #ifdef HAS_X0
 fn load_x0(at: u32, lanes: u32) -> vec4<f32> {
-#ifdef VEC4
+#ifdef STATE4
     return x0[at / 4u];
 #else
     var v = vec4<f32>();
@@ -54,7 +54,7 @@ fn load_x0(at: u32, lanes: u32) -> vec4<f32> {
 
 #ifdef HAS_EPS
 fn load_eps(at: u32, lanes: u32) -> vec4<f32> {
-#ifdef VEC4
+#ifdef STATE4
     return eps[at / 4u];
 #else
     var v = vec4<f32>();
@@ -68,7 +68,7 @@ fn load_eps(at: u32, lanes: u32) -> vec4<f32> {
 
 #ifdef HAS_LOG_SCALE
 fn load_log_scale(at: u32, lanes: u32) -> vec4<f32> {
-#ifdef VEC4
+#ifdef STATE4
     return log_scale[at / 4u];
 #else
     var v = vec4<f32>();
@@ -81,7 +81,7 @@ fn load_log_scale(at: u32, lanes: u32) -> vec4<f32> {
 #endif
 
 fn load_z(at: u32, lanes: u32) -> vec4<f32> {
-#ifdef VEC4
+#ifdef STATE4
     return z[at / 4u];
 #else
     var v = vec4<f32>();
@@ -106,7 +106,7 @@ fn combine(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: 
     let at = sample * p.numel + 4u * block;
     let row = row_of(sample);
     var v: Values;
-    v.x = load_x(at, lanes);
+    v.x = load_state(at, lanes);
 #ifdef HAS_X0
     v.x0 = load_x0(at, lanes);
 #endif

@@ -1,9 +1,26 @@
+#ifdef HAS_TABLE
+//!include row
+#endif
 // The sums of conv2d. The pixels under the filter over a tile, its halo, are normalised, activated
 // and staged in workgroup memory a few channels at a time, then the shortcut's pixels. The method
 // says how many quads of channels (QUADS_K), where they are kept, and how they are multiplied.
 const HALO_W: u32 = (TILE_W - 1u) * STRIDE + KERNEL;
 const HALO_H: u32 = (TILE_H - 1u) * STRIDE + KERNEL;
 
+#ifdef HAS_TABLE
+// Channels c .. c + 4 of a pixel of the network's input, zero past the last: x is the sampler's
+// state [states, ca, h, w], of which several samples may read one.
+fn input_quad(index: u32, c: u32) -> vec4<f32> {
+    let pixels = p.h * p.w;
+    let state = index / pixels % p.states;
+    let gain = p.gain * table[row_of(state)].c_in;
+    var v = vec4<f32>();
+    for (var i = 0u; i < 4u && c + i < p.ca; i++) {
+        v[i] = gain * f32(x[(state * p.ca + c + i) * pixels + index % pixels]) + p.shift;
+    }
+    return v;
+}
+#else
 // Channels c .. c + 4 of a pixel of x and x2, zero past the last.
 fn input_quad(index: u32, c: u32) -> vec4<f32> {
 #ifdef VEC4
@@ -28,6 +45,7 @@ fn input_quad(index: u32, c: u32) -> vec4<f32> {
     return v;
 #endif
 }
+#endif
 
 // What loading applies to four channels.
 struct Channels {

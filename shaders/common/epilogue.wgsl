@@ -1,39 +1,10 @@
 //!include lanes
 //!include activate
+//!include addends
 // The end of conv2d, linear and attention, four columns of a row of y (a quad) at a time:
 // y = act((sum + bias + row + residual) * scale).
 // `width` is how many columns of the quad lie inside y, whose elements start at `at`. With STORE4
 // all four do, and the quad is one 16-byte access.
-
-#ifdef HAS_VECTORS
-// vectors[at .. at + 4].
-fn vector_quad(at: u32, width: u32) -> vec4<f32> {
-#ifdef STORE4
-    return vec4<f32>(vectors[at], vectors[at + 1u], vectors[at + 2u], vectors[at + 3u]);
-#else
-    var v = vec4<f32>();
-    for (var i = 0u; i < width; i++) {
-        v[i] = vectors[at + i];
-    }
-    return v;
-#endif
-}
-#endif
-
-#ifdef HAS_ROWS
-// rows[at .. at + 4].
-fn row_quad(at: u32, width: u32) -> vec4<f32> {
-#ifdef STORE4
-    return vec4<f32>(rows[at], rows[at + 1u], rows[at + 2u], rows[at + 3u]);
-#else
-    var v = vec4<f32>();
-    for (var i = 0u; i < width; i++) {
-        v[i] = rows[at + i];
-    }
-    return v;
-#endif
-}
-#endif
 
 #ifndef PART_PARTIAL
 // Where the launch has no shortcut, `skip` is a residual of the shape of y.
@@ -77,27 +48,5 @@ fn store_quad(v: vec4<f32>, at: u32, width: u32) {
         y[at + i] = y_t(v[i]);
     }
 #endif
-}
-#endif
-
-// Sums over parts of K, f32 [SPLITS][rows][quads]: the dispatch of the parts leaves them, the next
-// adds them in order. `rows` and `quads` are those of the whole y.
-#ifdef PART_PARTIAL
-@group(0) @binding(15) var<storage, read_write> partial: array<vec4<f32>>;
-
-fn store_partial(sum: vec4<f32>, split: u32, row: u32, rows: u32, quad: u32, quads: u32) {
-    partial[(split * rows + row) * quads + quad] = sum;
-}
-#endif
-
-#ifdef PART_REDUCE
-@group(0) @binding(15) var<storage, read> partial: array<vec4<f32>>;
-
-fn add_partial(row: u32, rows: u32, quad: u32, quads: u32) -> vec4<f32> {
-    var sum = vec4<f32>();
-    for (var split = 0u; split < SPLITS; split++) {
-        sum += partial[(split * rows + row) * quads + quad];
-    }
-    return sum;
 }
 #endif

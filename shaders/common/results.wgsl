@@ -19,6 +19,28 @@ const DISPATCHED: u32 = SPLITS;
 // in registers, so they are not the `sums`.
 alias Results = array<vec4<f32>, RESULTS>;
 
+// Sums over parts of K, f32 [SPLITS][rows][quads]: the dispatch of the parts leaves them, the next
+// adds them in order. `rows` and `quads` are those of the whole y.
+#ifdef PART_PARTIAL
+@group(0) @binding(15) var<storage, read_write> partial: array<vec4<f32>>;
+
+fn store_partial(sum: vec4<f32>, split: u32, row: u32, rows: u32, quad: u32, quads: u32) {
+    partial[(split * rows + row) * quads + quad] = sum;
+}
+#endif
+
+#ifdef PART_REDUCE
+@group(0) @binding(15) var<storage, read> partial: array<vec4<f32>>;
+
+fn add_partial(row: u32, rows: u32, quad: u32, quads: u32) -> vec4<f32> {
+    var sum = vec4<f32>();
+    for (var split = 0u; split < SPLITS; split++) {
+        sum += partial[(split * rows + row) * quads + quad];
+    }
+    return sum;
+}
+#endif
+
 #ifdef PART_PARTIAL
 fn store_sums(at: Place, thread: u32) {
     let quads = (columns_of_y() + 3u) / 4u;

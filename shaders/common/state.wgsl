@@ -1,31 +1,31 @@
-// Four elements of a state buffer; without VEC4 `lanes` of them, one by one, for states whose
+// Four elements of a state buffer; without STATE4 `lanes` of them, one by one, for states whose
 // samples do not divide by four. They are f32 on every backend.
 
-fn load_x(at: u32, lanes: u32) -> vec4<f32> {
-#ifdef VEC4
-    return x[at / 4u];
+fn load_state(at: u32, lanes: u32) -> vec4<f32> {
+#ifdef STATE4
+    return state[at / 4u];
 #else
     var v = vec4<f32>();
     for (var i = 0u; i < lanes; i++) {
-        v[i] = x[at + i];
+        v[i] = state[at + i];
     }
     return v;
 #endif
 }
 
-fn store_x(at: u32, lanes: u32, v: vec4<f32>) {
-#ifdef VEC4
-    x[at / 4u] = v;
+fn store_state(at: u32, lanes: u32, v: vec4<f32>) {
+#ifdef STATE4
+    state[at / 4u] = v;
 #else
     for (var i = 0u; i < lanes; i++) {
-        x[at + i] = v[i];
+        state[at + i] = v[i];
     }
 #endif
 }
 
 #ifdef HAS_SAVED
 fn load_saved(at: u32, lanes: u32) -> vec4<f32> {
-#ifdef VEC4
+#ifdef STATE4
     return saved[at / 4u];
 #else
     var v = vec4<f32>();
@@ -37,7 +37,7 @@ fn load_saved(at: u32, lanes: u32) -> vec4<f32> {
 }
 
 fn store_saved(at: u32, lanes: u32, v: vec4<f32>) {
-#ifdef VEC4
+#ifdef STATE4
     saved[at / 4u] = v;
 #else
     for (var i = 0u; i < lanes; i++) {
@@ -49,7 +49,7 @@ fn store_saved(at: u32, lanes: u32, v: vec4<f32>) {
 
 #ifdef HAS_HISTORY
 fn load_history(at: u32, lanes: u32) -> vec4<f32> {
-#ifdef VEC4
+#ifdef STATE4
     return history[at / 4u];
 #else
     var v = vec4<f32>();
@@ -61,7 +61,7 @@ fn load_history(at: u32, lanes: u32) -> vec4<f32> {
 }
 
 fn store_history(at: u32, lanes: u32, v: vec4<f32>) {
-#ifdef VEC4
+#ifdef STATE4
     history[at / 4u] = v;
 #else
     for (var i = 0u; i < lanes; i++) {

@@ -54,7 +54,7 @@ fn update(row: u32, v: Values, at: u32, lanes: u32) -> Update {
 
 // Writes what the row writes.
 fn store_update(row: u32, u: Update, at: u32, lanes: u32) {
-    store_x(at, lanes, u.x);
+    store_state(at, lanes, u.x);
 #ifdef HAS_SAVED
     if row_has(row, ROW_WRITE_SAVED) {
         store_saved(at, lanes, u.saved);

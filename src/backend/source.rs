@@ -28,6 +28,7 @@ const WGSL: &[(&str, &str)] = embed![
     "concat",
     "control",
     "conv2d",
+    "conv_step",
     "embedding",
     "geglu",
     "group_norm",
@@ -48,8 +49,11 @@ const WGSL: &[(&str, &str)] = embed![
 /// WGSL files that others import, by path.
 const WGSL_COMMON: &[(&str, &str)] = embed![
     "common/activate",
+    "common/addends",
     "common/adaptive",
     "common/attention_load",
+    "common/conv",
+    "common/conv_fields",
     "common/conv_load",
     "common/cursor",
     "common/draw",
@@ -73,6 +77,8 @@ const WGSL_COMMON: &[(&str, &str)] = embed![
     "common/rowmap",
     "common/sincos",
     "common/state",
+    "common/step",
+    "common/step_fields",
     "common/subgroup",
     "common/update",
     "common/vector",

@@ -19,14 +19,14 @@ params! {
 impl Op for Params {
     const NAME: &'static str = "combine";
     const ARGS: &'static [Arg] = &[
-        Arg::update("x").wide("VEC4"),
+        Arg::update("state").wide("STATE4"),
         Arg::read("table"),
-        Arg::maybe("x0").wide("VEC4"),
-        Arg::maybe("eps").wide("VEC4"),
-        Arg::maybe("log_scale").wide("VEC4"),
-        Arg::read("z").wide("VEC4"),
-        Arg::maybe_update("saved").wide("VEC4"),
-        Arg::maybe_update("history").wide("VEC4"),
+        Arg::maybe("x0").wide("STATE4"),
+        Arg::maybe("eps").wide("STATE4"),
+        Arg::maybe("log_scale").wide("STATE4"),
+        Arg::read("z").wide("STATE4"),
+        Arg::maybe_update("saved").wide("STATE4"),
+        Arg::maybe_update("history").wide("STATE4"),
     ];
     const FIELDS: &'static [(&'static str, usize)] = Params::OFFSETS;
 
@@ -40,7 +40,7 @@ impl Op for Params {
         }
     }
     fn defines(&self) -> Vec<(&'static str, u32)> {
-        [super::wide("VEC4", &[self.numel]), row::defines(self.per_sample)].concat()
+        [super::wide("STATE4", &[self.numel]), row::defines(self.per_sample)].concat()
     }
     fn reach(&self, arg: usize, span: &Span) -> usize {
         match arg {

@@ -13,6 +13,10 @@
 //! `[N, Ho, Wo, Cout]`. `vectors` holds gamma and beta of the norm, if there is one, then the bias,
 //! if `bias`. `rows` are added unless `rows_norm`. If `tiles > 0`, the moments of y go to
 //! `moments`.
+//!
+//! If `states > 0`, `x` is the state of the sampler, `[states, Ca, H, W]` f32, and the input of
+//! sample i is `gain * c_in * x[i % states] + shift` with c_in of its row in `table`: what
+//! [`model_input`](super::model_input) computes. There is no `x2` then.
 
 mod cases;
 mod load;
@@ -22,6 +26,7 @@ mod tiles;
 use super::epilogue::Epilogue;
 use super::matrix::{self, View};
 use super::moments::Region;
+use super::row::{self, Rows};
 use super::{Arg, Buffers, Case, Cursor, Facts, Op, RowMap, Span, Tile};
 use super::{parallel, params, words};
 use crate::tensor::DType;
@@ -31,7 +36,8 @@ use std::cell::Cell;
 
 params! {
     /// See the module; `k` is the side of the square kernel. `from_a`, `from_b` and `into` are the
-    /// first pairs of regions of moments, `tiles_a`, `tiles_b` and `tiles` their tiles.
+    /// first pairs of regions of moments, `tiles_a`, `tiles_b` and `tiles` their tiles. Each state
+    /// has a row of its own in `table` if `own_rows`.
     pub struct Params {
         pub map: RowMap,
         pub n: u32,
@@ -61,6 +67,10 @@ params! {
         pub bias: u32,
         pub act: u32,
         pub scale: f32,
+        pub states: u32,
+        pub gain: f32,
+        pub shift: f32,
+        pub own_rows: u32,
     }
 }
 
@@ -166,6 +176,7 @@ impl Op for Params {
         Arg::maybe("cond"),
         Arg::maybe("skip").wide("SKIP4"),
         Arg::maybe("skip2").wide("VEC4"),
+        Arg::maybe("table"),
         Arg::write("y").wide("STORE4"),
     ];
     const FIELDS: &'static [(&'static str, usize)] = Params::OFFSETS;
@@ -174,6 +185,7 @@ impl Op for Params {
         let pixels = (self.n * self.ho * self.wo) as usize;
         let map = |c: u32| (self.n * self.h * self.w * c) as usize;
         match arg {
+            0 if self.states > 0 => (self.states * self.ca * self.h * self.w) as usize,
             0 => map(self.ca),
             1 => map(self.cb),
             2 => (self.depth() * self.cout.next_multiple_of(4)) as usize,
@@ -183,11 +195,14 @@ impl Op for Params {
             6 => self.n as usize,
             7 if self.sa > 0 => pixels * self.sa as usize,
             8 => pixels * self.sb as usize,
+            9 => row::table_elements(self.own_rows, self.states, 1),
             _ => pixels * self.cout as usize,
         }
     }
     fn defines(&self) -> Vec<(&'static str, u32)> {
-        let sources = self.ca | self.cb | self.sa | self.sb;
+        // The channels of a pixel of the state lie apart.
+        let joined = if self.states > 0 { 1 } else { 0 };
+        let sources = self.ca | self.cb | self.sa | self.sb | joined;
         let mut defines = super::product(sources, self.cout);
         // The shortcut reads `skip` as it does the sources, a residual lies as y does.
         let skip = if self.sa > 0 { sources } else { self.cout };
@@ -195,6 +210,7 @@ impl Op for Params {
         let flag = |name, set: bool| set.then_some((name, 1));
         let value = |name, value| (value > 0).then_some((name, value));
         defines.extend([("KERNEL", self.k), ("STRIDE", self.stride)]);
+        defines.extend(row::defines(self.own_rows));
         defines.extend(value("GROUPS", self.groups));
         defines.extend(value("ACT_IN", self.act_in));
         defines.extend(value("ACT", self.act));
@@ -213,6 +229,7 @@ impl Op for Params {
     fn reach(&self, arg: usize, span: &Span) -> usize {
         match arg {
             5 => self.map.reach(self.n, span) * self.row_width(),
+            9 => row::table_elements(self.own_rows, self.states, span.rows),
             _ => self.elements(arg),
         }
     }
@@ -221,15 +238,16 @@ impl Op for Params {
         2 * outputs * self.depth() as u64
     }
     fn reference(&self, cursor: Cursor, buffers: &mut Buffers) {
-        let [x, x2, weight, vectors, _, rows, cond, skip, skip2, ..] = buffers.read;
+        let [x, x2, weight, vectors, _, rows, cond, skip, skip2, table, ..] = buffers.read;
         let [_, _, _, _, moments, .., y] = &mut buffers.write;
         let (taps, cout) = ((self.k * self.k * self.cin()) as usize, self.cout as usize);
         let weights = View::rows(weight, self.depth() as usize, cout, cout.next_multiple_of(4));
         let norm = Norm::new(self, vectors, moments, cursor, words(cond));
         let mut loaded = LOADED.take();
-        let plain = (self.cb, self.up, self.groups, self.act_in) == (0, 1, 0, 0);
+        let table = Rows { table, cursor, per_sample: self.own_rows };
+        let plain = (self.cb, self.up, self.groups, self.act_in, self.states) == (0, 1, 0, 0, 0);
         if !plain {
-            self.load([x, x2, rows], &norm, &mut loaded);
+            self.load([x, x2, rows], &table, &norm, &mut loaded);
         }
         let x = if plain { x } else { &loaded };
         let bias = if self.bias != 0 { &vectors[self.vectors()..][..cout] } else { &[] };
@@ -238,7 +256,7 @@ impl Op for Params {
         let residual = if self.sa > 0 { &[] } else { skip };
         let rows = if self.rows_norm != 0 { &[] } else { rows };
         let addends = Addends { rows, residual, shortcut, cursor, cond: words(cond) };
-        let y = &mut y[..self.elements(9)];
+        let y = &mut y[..self.elements(10)];
         let method = self.method();
         let mut grouped = GROUPED.take();
         let weight = weights.part(0, taps);

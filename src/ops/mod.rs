@@ -24,6 +24,7 @@ pub mod combine;
 pub mod concat;
 pub mod control;
 pub mod conv2d;
+pub mod conv_step;
 pub mod embedding;
 pub mod geglu;
 pub mod group_norm;
@@ -93,7 +94,7 @@ impl Arg {
 }
 
 /// No op has more arguments than this.
-pub const MAX_ARGS: usize = 10;
+pub const MAX_ARGS: usize = 11;
 
 /// No launch binds more buffers than this (WebGPU's default limit of storage buffers a stage).
 pub const MAX_BOUND: usize = 8;
@@ -249,6 +250,7 @@ catalogue! {
     concat: Concat,
     control: Control,
     conv2d: Conv2d,
+    conv_step: ConvStep,
     embedding: Embedding,
     geglu: Geglu,
     group_norm: GroupNorm,

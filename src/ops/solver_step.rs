@@ -68,13 +68,13 @@ impl Params {
 impl Op for Params {
     const NAME: &'static str = "solver_step";
     const ARGS: &'static [Arg] = &[
-        Arg::update("x").wide("VEC4"),
+        Arg::update("state").wide("STATE4"),
         Arg::maybe("f"),
         Arg::read("table"),
         Arg::read("run"),
         Arg::maybe("draws"),
-        Arg::maybe_update("saved").wide("VEC4"),
-        Arg::maybe_update("history").wide("VEC4"),
+        Arg::maybe_update("saved").wide("STATE4"),
+        Arg::maybe_update("history").wide("STATE4"),
     ];
     const FIELDS: &'static [(&'static str, usize)] = Params::OFFSETS;
 
@@ -88,7 +88,7 @@ impl Op for Params {
         }
     }
     fn defines(&self) -> Vec<(&'static str, u32)> {
-        [super::wide("VEC4", &[self.c * self.hw]), row::defines(self.per_sample)].concat()
+        [super::wide("STATE4", &[self.c * self.hw]), row::defines(self.per_sample)].concat()
     }
     fn reach(&self, arg: usize, span: &Span) -> usize {
         match arg {

@@ -3,7 +3,7 @@
 //! Each pattern is a small function from a kernel to what it becomes when it reads through the
 //! layer before it. Layers that nobody reads any more are dropped at the end.
 
-use super::{Domain, Head, Kernel, KernelId, NormOnLoad, Plan, Shortcut, Tail};
+use super::{Domain, Head, Kernel, KernelId, NormOnLoad, Plan, Shortcut, StateOnLoad, Tail};
 use crate::graph::{Layer, Shape};
 use crate::ops::{self, Act, moments};
 
@@ -11,7 +11,7 @@ use crate::ops::{self, Act, moments};
 type Pattern = fn(&Plan, KernelId, &[usize]) -> Option<Kernel>;
 
 /// In the order in which they apply: a norm lies before the upsampling of its result.
-const PATTERNS: &[Pattern] = &[upsample, group_norm, layer_norm, concat, shortcut];
+const PATTERNS: &[Pattern] = &[upsample, group_norm, layer_norm, concat, shortcut, state];
 
 /// Regions of moments with more tiles than this are not worth merging in every workgroup.
 const MOST_TILES: usize = 64;
@@ -99,7 +99,9 @@ fn bindable(plan: &Plan, kernel: &Kernel) -> bool {
     let skips = tail.shortcut.map_or(0, |s| 1 + usize::from(s.inputs.1.is_some()));
     // The weight, the vectors, the moments and the result.
     let always = 4;
-    let maps = kernel.inputs.len() + skips + usize::from(tail.residual.is_some());
+    // The state comes with its table.
+    let inputs = if head.state.is_some() { 2 } else { kernel.inputs.len() };
+    let maps = inputs + skips + usize::from(tail.residual.is_some());
     always + maps + usize::from(rows.is_some()) + usize::from(condition) <= ops::MAX_BOUND
 }
 
@@ -165,7 +167,7 @@ fn layer_norm(plan: &Plan, id: KernelId, readers: &[usize]) -> Option<Kernel> {
     // Rows of a table are found by a map that the norm does not follow.
     let map = matches!(kernel.shape, Shape::Map { .. });
     let on_load = NormOnLoad { gamma, beta, groups: None, eps, scale_shift: None };
-    let head = Head { norm: Some(on_load), act: norm.tail.act, up: 1 };
+    let head = Head { norm: Some(on_load), act: norm.tail.act, ..Head::NONE };
     (linear && map).then(|| Kernel { inputs: norm.inputs.clone(), head, ..kernel.clone() })
 }
 
@@ -200,4 +202,16 @@ fn shortcut(plan: &Plan, id: KernelId, readers: &[usize]) -> Option<Kernel> {
     let tail = Tail { residual: None, shortcut, ..kernel.tail };
     let fused = Kernel { tail, ..kernel.clone() };
     bindable(plan, &fused).then_some(fused)
+}
+
+/// conv2d of the network's input.
+fn state(plan: &Plan, id: KernelId, readers: &[usize]) -> Option<Kernel> {
+    let kernel = &plan.kernels[id];
+    let input = before(plan, kernel, readers)?;
+    let Layer::State { scale, offset } = input.layer else { return None };
+    let conv = matches!(kernel.layer, Layer::Conv2d { .. }) && kernel.head == Head::NONE;
+    let state = Some(StateOnLoad { shape: input.shape, scale, offset });
+    let head = Head { state, ..Head::NONE };
+    let fused = Kernel { inputs: Vec::new(), head, ..kernel.clone() };
+    (conv && bindable(plan, &fused)).then_some(fused)
 }

@@ -78,13 +78,23 @@ pub struct Options {
 pub type KernelId = usize;
 
 /// Work done by a kernel as it reads: `up(act(norm(inputs)))`, the inputs of a conv2d joined
-/// channel by channel.
+/// channel by channel, or made of the sampler's state.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Head {
     pub norm: Option<NormOnLoad>,
     pub act: Act,
     /// Each pixel is repeated `up x up` times.
     pub up: usize,
+    /// The state takes the place of the inputs.
+    pub state: Option<StateOnLoad>,
+}
+
+/// The network's input made of the state where it is read, see [`Layer::State`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StateOnLoad {
+    pub shape: Shape,
+    pub scale: f32,
+    pub offset: f32,
 }
 
 /// The norm of a [`Head`].
@@ -100,7 +110,7 @@ pub struct NormOnLoad {
 }
 
 impl Head {
-    pub const NONE: Head = Head { norm: None, act: Act::None, up: 1 };
+    pub const NONE: Head = Head { norm: None, act: Act::None, up: 1, state: None };
 }
 
 /// Work done by a kernel as it writes:

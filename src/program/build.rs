@@ -1,9 +1,10 @@
 //! Plan + trajectory -> program.
 
+use super::last;
 use super::lower::{Lowering, lower};
 use super::slots::Slots;
 use super::solver::Solver;
-use super::{Body, Input, Memory, Place, Program, RowRef, SlotId, Source, table};
+use super::{Body, Input, Launch, Memory, Place, Program, RowRef, SlotId, Source, table};
 use crate::graph::{Graph, Shape};
 use crate::ops::Span;
 use crate::ops::moments::{self, Region};
@@ -125,12 +126,11 @@ impl<'a> Builder<'a> {
         }
         let f = values[self.plan.output];
         let update = self.solver.update(&mut self.slots, None);
-        let plain = self.solver.update(&mut self.slots, Some(f));
         let mut bodies = vec![
             Body { name: "update", launches: update },
-            Body { name: "step", launches: [step.clone(), plain].concat() },
+            Body { name: "step", launches: self.step(step.clone(), f) },
         ];
-        if self.solver.controls() {
+        if let (true, Some(f)) = (self.solver.controls(), f) {
             step.extend(self.solver.controlled(&mut self.slots, f));
             bodies.push(Body { name: "controlled", launches: step });
         }
@@ -168,6 +168,17 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// The launches of a network evaluation, which `f` is the output of, and of its update.
+    fn step(&mut self, mut network: Vec<Launch>, f: Option<SlotId>) -> Vec<Launch> {
+        let mut update = self.solver.update(&mut self.slots, f);
+        if f.is_none() {
+            let last = network.pop().zip(update.pop()).map(|(conv, step)| last::join(conv, step));
+            network.extend(last);
+        }
+        network.extend(update);
+        network
+    }
+
     /// One buffer for the moments of all values that keep them.
     fn place_moments(&mut self) -> (Option<SlotId>, Vec<Option<Region>>) {
         let mut end = 0;
@@ -197,7 +208,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Places every value in an arena: those of the prologue in some, those of the loop in others.
-    fn place_values(&mut self) -> (Vec<SlotId>, Memory) {
+    fn place_values(&mut self) -> (Vec<Option<SlotId>>, Memory) {
         let kernels = &self.plan.kernels;
         let end = kernels.len();
         let mut last: Vec<usize> = (0..end).collect();
@@ -209,15 +220,19 @@ impl<'a> Builder<'a> {
             }
         }
         last[self.plan.output] = end;
-        let (hoisted, looped): (Vec<_>, Vec<_>) = (0..end).partition(|&id| kernels[id].hoisted());
-        let mut slots = vec![SlotId(usize::MAX); end];
+        let output = self.plan.output;
+        let placed =
+            (0..end).filter(|id| *id != output || !last::joins(&kernels[*id], &self.solver));
+        let (hoisted, looped): (Vec<_>, Vec<_>) = placed.partition(|&id| kernels[id].hoisted());
+        let mut slots = vec![None; end];
         let [hoisted, looped] = [hoisted, looped].map(|ids| {
             let lifetimes: Vec<_> = ids.iter().map(|id| self.lifetime(*id, &last, &ids)).collect();
             let placement = plan::place(&lifetimes);
             for (&id, &Place { arena, offset }) in ids.iter().zip(&placement.places) {
                 let place = Place { arena: self.arenas.len() + arena, offset };
                 let (dtype, len) = (self.dtype(id), self.elements(id));
-                slots[id] = self.slots.add(&kernels[id].name, dtype, len, Source::Arena(place));
+                let slot = self.slots.add(&kernels[id].name, dtype, len, Source::Arena(place));
+                slots[id] = Some(slot);
             }
             self.arenas.extend(&placement.arenas);
             placement

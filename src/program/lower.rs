@@ -15,8 +15,8 @@ use crate::tensor::DType;
 pub(super) struct Lowering<'a> {
     pub graph: &'a Graph,
     pub plan: &'a Plan,
-    /// The slot of each kernel's value.
-    pub values: &'a [SlotId],
+    /// The slot of each kernel's value, but for an output that never reaches memory.
+    pub values: &'a [Option<SlotId>],
     pub storage: DType,
     pub state: SlotId,
     pub table: SlotId,
@@ -32,10 +32,17 @@ pub(super) struct Lowering<'a> {
     pub labels: &'a [u32],
 }
 
+impl Lowering<'_> {
+    /// Whether the table holds a row for each sample, as kernels are told it.
+    pub fn per_sample(&self) -> u32 {
+        self.sample_times.is_some().into()
+    }
+}
+
 /// Lowers kernel `id`.
 pub(super) fn lower(l: &Lowering, slots: &mut Slots, id: KernelId) -> Launch {
     let kernel = &l.plan.kernels[id];
-    let at = At { l, id, kernel, y: Some(l.values[id]), inputs: &kernel.inputs };
+    let at = At { l, id, kernel, y: l.values[id], inputs: &kernel.inputs };
     let (call, args) = match &kernel.layer {
         Layer::State { scale, offset } => at.state(*scale, *offset),
         Layer::TimeEmbedding { dim, flip, shift, max_period } => {
@@ -83,7 +90,7 @@ pub(super) struct At<'a> {
 
 impl At<'_> {
     pub fn slot(&self, id: KernelId) -> Option<SlotId> {
-        Some(self.l.values[id])
+        self.l.values[id]
     }
     pub fn shape(&self, id: KernelId) -> Shape {
         self.l.plan.kernels[id].shape
@@ -136,7 +143,7 @@ impl At<'_> {
     fn state(&self, scale: f32, offset: f32) -> Lowered {
         let b = self.l.batch as u32;
         let (n, c, hw) = (self.n(), self.c(), self.hw());
-        let per_sample = self.l.sample_times.is_some().into();
+        let per_sample = self.l.per_sample();
         let params = model_input::Params { b, n, c, hw, scale, offset, per_sample };
         (params.into(), vec![Some(self.l.state), Some(self.l.table), self.y])
     }

@@ -8,6 +8,7 @@ mod adaptive;
 mod arenas;
 mod build;
 mod display;
+mod last;
 mod lower;
 mod products;
 mod slots;

@@ -62,17 +62,18 @@ impl At<'_> {
         own: Affine,
         (k, stride, pad): (usize, usize, usize),
     ) -> Lowered {
-        let (x, x2) = (self.inputs[0], self.inputs.get(1).copied());
+        let (x, x2) = (self.inputs.first().copied(), self.inputs.get(1).copied());
         let (head, tail) = (self.kernel.head, self.kernel.tail);
         let scale_shift = head.norm.and_then(|n| n.scale_shift);
         let rows = scale_shift.or(tail.row);
         let map = self.map_of(rows);
-        let (h, w, ca) = map_size(self.shape(x));
+        let input = head.state.map_or_else(|| self.shape(self.inputs[0]), |state| state.shape);
+        let (h, w, ca) = map_size(input);
         let cb = x2.map_or(0, |x2| map_size(self.shape(x2)).2);
         let (ho, wo, cout) = map_size(self.kernel.shape);
         let normed = head.norm.is_some();
-        let (from_a, into) = (self.region(normed, x), self.region(tail.moments, self.id));
-        let from_b = x2.map_or(Region::NONE, |x2| self.region(normed, x2));
+        let into = self.region(tail.moments, self.id);
+        let [from_a, from_b] = [x, x2].map(|x| x.map_or(Region::NONE, |x| self.region(normed, x)));
         let channels = |id: KernelId| self.shape(id).channels();
         let [sa, sb] = tail.shortcut.map_or([0, 0], |s| {
             [channels(s.inputs.0) as u32, s.inputs.1.map_or(0, |b| channels(b) as u32)]
@@ -111,12 +112,16 @@ impl At<'_> {
             bias,
             act: tail.act as u32,
             scale: tail.scale,
+            states: head.state.map_or(0, |_| self.l.batch as u32),
+            gain: head.state.map_or(0.0, |state| state.scale),
+            shift: head.state.map_or(0.0, |state| state.offset),
+            own_rows: head.state.map_or(0, |_| self.l.per_sample()),
         };
         let skip = tail.shortcut.map(|s| s.inputs.0).or(tail.residual);
         let skip2 = tail.shortcut.and_then(|s| s.inputs.1);
         let slot = |id: Option<KernelId>| id.and_then(|id| self.slot(id));
         let args = vec![
-            self.slot(x),
+            head.state.map(|_| self.l.state).or(slot(x)),
             slot(x2),
             Some(weight),
             vectors,
@@ -125,6 +130,7 @@ impl At<'_> {
             self.condition(&[map]),
             slot(skip),
             slot(skip2),
+            head.state.map(|_| self.l.table),
             self.y,
         ];
         (params.into(), args)

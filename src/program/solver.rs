@@ -90,6 +90,16 @@ impl Solver {
         self.live.is_some()
     }
 
+    /// Whether the network's output is for one launch alone, which reads each sample's by itself.
+    pub fn joins(&self) -> bool {
+        self.fuse && !self.guided && !self.controls()
+    }
+
+    /// Buffers that a step binds, beside the network's output.
+    pub fn bound(&self) -> usize {
+        3 + [self.draws, self.saved, self.history].iter().flatten().count()
+    }
+
     /// The table that the network's input reads: in adaptive steps that of the samples.
     pub fn input_table(&self) -> SlotId {
         self.times.and(self.live).unwrap_or(self.table)

@@ -73,9 +73,7 @@ impl Memory {
 }
 
 fn takes_rows(case: &Case, arg: usize) -> bool {
-    let solver =
-        ["model_input", "guidance", "predict", "noise", "combine", "solver_step", "control"];
-    case.call.args()[arg].name == "table" && solver.contains(&case.call.name())
+    case.call.args()[arg].name == "table" && case.call.name() != "embedding"
 }
 
 /// What the case's buffers hold after the op.
@@ -89,13 +87,18 @@ pub fn run(case: &Case, storage: DType) -> Vec<Vec<f64>> {
         Call::Concat(p) => concat(p, &mut m),
         Call::Control(p) => control::control(p, &mut m),
         Call::Conv2d(p) => product::conv2d(p, &mut m),
+        Call::ConvStep(p) => conv_step(p, &mut m),
         Call::Embedding(p) => embedding(p, &mut m),
         Call::Geglu(p) => geglu(p, &mut m),
         Call::GroupNorm(p) => group_norm(p, &mut m),
         Call::Guidance(p) => solver::guidance(p, &mut m),
         Call::Linear(p) => product::linear(p, &mut m),
         Call::Mixture(p) => mixture(p, &mut m),
-        Call::ModelInput(p) => model_input(p, &mut m),
+        Call::ModelInput(p) => {
+            let input =
+                Input { states: p.b, gain: p.scale, shift: p.offset, per_sample: p.per_sample };
+            m.numbers[2] = input.of(&m, p.n as usize, p.c as usize, p.hw as usize);
+        }
         Call::MultiplyAdd(p) => multiply_add(p, &mut m),
         Call::Noise(p) => solver::noise(p, &mut m),
         Call::Predict(p) => solver::predict(p, &mut m),
@@ -237,16 +240,48 @@ fn mixture(p: &ops::mixture::Params, m: &mut Memory) {
     }
 }
 
-fn model_input(p: &ops::model_input::Params, m: &mut Memory) {
-    let (c, hw) = (p.c as usize, p.hw as usize);
-    for n in 0..p.n as usize {
-        for (k, i) in (0..c).flat_map(|k| (0..hw).map(move |i| (k, i))) {
-            let sample = n % p.b as usize;
-            let c_in = f64::from(m.step(p.per_sample, sample).c_in);
-            let factor = f64::from(p.scale) * c_in;
-            let x = m.numbers[0][(sample * c + k) * hw + i];
-            m.numbers[2][(n * hw + i) * c + k] = factor * x + f64::from(p.offset);
+/// A convolution, then a step whose network output is what that gave.
+fn conv_step(p: &ops::conv_step::Params, m: &mut Memory) {
+    let part = |args: usize, pairs: &[(usize, usize)]| {
+        let mut part = Memory {
+            numbers: vec![Vec::new(); args],
+            words: vec![Vec::new(); args],
+            rows: m.rows.clone(),
+            cursor: m.cursor,
+        };
+        for (from, to) in pairs {
+            part.numbers[*to] = m.numbers[*from].clone();
+            part.words[*to] = m.words[*from].clone();
         }
+        part
+    };
+    let mut conv = part(11, &[(0, 0), (1, 2), (2, 3), (3, 4)]);
+    let mut step = part(7, &[(4, 0), (5, 2), (6, 3), (7, 4), (8, 5), (9, 6)]);
+    product::conv2d(&p.conv, &mut conv);
+    step.numbers[1] = conv.numbers.remove(10);
+    solver::solver_step(&p.step, &mut step);
+    for (from, to) in [(0, 4), (5, 8), (6, 9)] {
+        m.numbers[to] = step.numbers[from].clone();
+    }
+}
+
+/// How a network reads the state, the first buffer.
+pub(super) struct Input {
+    pub states: u32,
+    pub gain: f32,
+    pub shift: f32,
+    pub per_sample: u32,
+}
+
+impl Input {
+    /// The input of `n` samples, `[n, hw, c]`.
+    pub fn of(&self, m: &Memory, n: usize, c: usize, hw: usize) -> Vec<f64> {
+        let value = |at: usize| {
+            let (sample, i, k) = (at / c / hw % self.states as usize, at / c % hw, at % c);
+            let factor = f64::from(self.gain) * f64::from(m.step(self.per_sample, sample).c_in);
+            factor * m.numbers[0][(sample * c + k) * hw + i] + f64::from(self.shift)
+        };
+        (0..n * hw * c).map(value).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The matrix products of the oracle with all that surrounds them.
 
-use super::{Memory, act};
+use super::{Input, Memory, act};
 use unnoise::ops::moments::{Moments, Region};
 use unnoise::ops::{Norm, Op, attention, conv2d, linear};
 
@@ -50,6 +50,9 @@ fn loaded(p: &conv2d::Params, m: &Memory) -> Vec<f64> {
     let (a, b) = (region(p.from_a, p.tiles_a, p.ca), region(p.from_b, p.tiles_b, p.cb));
     let regions = if cb > 0 { vec![a, b] } else { vec![a] };
     let c = ca + cb;
+    let input = Input { states: p.states, gain: p.gain, shift: p.shift, per_sample: p.own_rows };
+    let of_state = (p.states > 0).then(|| input.of(m, p.n as usize, ca, h * w));
+    let first = of_state.as_ref().unwrap_or(&m.numbers[0]);
     let mut all = vec![0.0; p.n as usize * h * up * w * up * c];
     for n in 0..p.n as usize {
         for channel in 0..c {
@@ -59,7 +62,7 @@ fn loaded(p: &conv2d::Params, m: &Memory) -> Vec<f64> {
             for (y, x) in (0..h * up).flat_map(|y| (0..w * up).map(move |x| (y, x))) {
                 let pixel = (n * h + y / up) * w + x / up;
                 let mut v = match channel < ca {
-                    true => m.numbers[0][pixel * ca + channel],
+                    true => first[pixel * ca + channel],
                     false => m.numbers[1][pixel * cb + channel - ca],
                 };
                 if let Some((mean, deviation)) = stats {
@@ -126,7 +129,7 @@ pub(super) fn conv2d(p: &conv2d::Params, m: &mut Memory) {
     if p.tiles > 0 {
         keep(m, 4, Region { at: p.into, n: p.n, tiles: p.tiles, c: p.cout }, &sums);
     }
-    m.numbers[9] = sums;
+    m.numbers[10] = sums;
 }
 
 /// Row `i` of a linear layer's input, normalised and activated.

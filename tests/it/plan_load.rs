@@ -3,9 +3,9 @@
 
 use super::evaluate::{Evaluation, relative_l2};
 use super::{device, hash_weights};
-use unnoise::graph::{Graph, GraphBuilder, NodeId, Shape};
+use unnoise::graph::{Graph, GraphBuilder, Layer, NodeId, Shape};
 use unnoise::ops::{Act, Call};
-use unnoise::plan::{Head, Kernel, Options, Plan, Sizes, Tail};
+use unnoise::plan::{Head, Kernel, Options, Plan, Sizes, StateOnLoad, Tail};
 use unnoise::program::Program;
 use unnoise::tensor::DType;
 
@@ -226,6 +226,27 @@ fn what_cannot_be_loaded_through_stays() {
     assert_eq!(kernel(&large, "conv").head, Head::NONE);
 }
 
+/// The network's input is made where it is read, unless others read it too.
+#[test]
+fn the_first_convolution_reads_the_state() {
+    let reads_state = |plan: &Plan| {
+        let apart = plan.kernels.iter().any(|k| matches!(k.layer, Layer::State { .. }));
+        let first = kernel(plan, "conv_in");
+        assert_eq!(first.inputs.is_empty(), !apart);
+        (first.head.state, apart)
+    };
+    let net = Net::new();
+    let y = net.x;
+    let shape = Shape::Map { h: 6, w: 6, c: 2 };
+    let state = Some(StateOnLoad { shape, scale: 1.0, offset: 0.0 });
+    assert_eq!(reads_state(&plan(&net.finish(y), true)), (state, false));
+    let mut g = GraphBuilder::new();
+    let x = g.state(shape, 2.0, -1.0);
+    let h = g.conv2d("conv_in", x, 2, 3, 1, (1, 1)).unwrap();
+    let y = g.add("residual", h, x, 1.0).unwrap();
+    assert_eq!(reads_state(&plan(&g.finish(y), true)), (None, true));
+}
+
 /// Every pattern at once.
 fn everything() -> Graph {
     let mut net = Net::new();
@@ -297,7 +318,11 @@ fn the_program_has_no_layer_left_that_could_be_loaded_through() {
         assert!(bound <= unnoise::ops::MAX_BOUND, "{}: {bound} buffers", launch.layer);
         let alone = matches!(
             launch.call,
-            Call::GroupNorm(_) | Call::Resample(_) | Call::Concat(_) | Call::Geglu(_)
+            Call::GroupNorm(_)
+                | Call::Resample(_)
+                | Call::Concat(_)
+                | Call::Geglu(_)
+                | Call::ModelInput(_)
         );
         assert!(!alone, "{} ({})", launch.layer, launch.call.name());
     }

@@ -26,6 +26,7 @@ fn workgroups(call: &Call, kernel: &Kernel) -> Result<u64> {
             return Ok(samples as u64 * tiles(kernel, rows as u64, p.n)?);
         }
         Call::Conv2d(p) => return pictures(kernel, p),
+        Call::ConvStep(p) => return pictures(kernel, &p.conv),
         Call::Attention(p) => {
             let queries = kernel.constant("TILE_M")? * kernel.constant("BLOCKS")?;
             return Ok(p.n as u64 * p.heads as u64 * p.tq.div_ceil(queries) as u64);

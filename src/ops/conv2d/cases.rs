@@ -1,10 +1,11 @@
 //! The cases of `conv2d`.
 
 use super::Params;
-use crate::ops::cases::{MapCase, moments_of, row_maps};
+use crate::ops::cases::{MapCase, moments_of, row_maps, row_tables};
 use crate::ops::moments;
 use crate::ops::random::Random;
-use crate::ops::{Act, Case, CaseArg, Op, RowMap};
+use crate::ops::row::Row;
+use crate::ops::{Act, Case, CaseArg, Cursor, Op, RowMap};
 use bytemuck::Zeroable;
 
 /// What follows the sum.
@@ -17,11 +18,17 @@ struct Parts {
     f32_output: bool,
     /// Middle and spread of x and x2.
     x: (f32, f32),
+    /// The trajectory's row at [`AT`], or one for each state.
+    table: Vec<Row>,
 }
+
+/// Where a case that reads the state is in its trajectory.
+const AT: Cursor = Cursor { row: 2, time: 0 };
 
 impl Default for Parts {
     fn default() -> Self {
-        Parts { bias: false, row: None, residual: false, f32_output: false, x: (0.0, 2.0) }
+        let (x, table) = ((0.0, 2.0), Vec::new());
+        Parts { bias: false, row: None, residual: false, f32_output: false, x, table }
     }
 }
 
@@ -57,8 +64,12 @@ fn case(what: &str, p: Params, parts: Parts) -> Case {
     };
     let y = if parts.f32_output { CaseArg::OutputF32 } else { CaseArg::Output };
     let [skip, skip2] = skips;
-    let x = CaseArg::Data(x);
-    Case::new(name, p, vec![x, bound(x2), weight, vectors, moments, rows, cond, skip, skip2, y])
+    let (x, table) = match &parts.table[..] {
+        [] => (CaseArg::Data(x), CaseArg::Absent),
+        rows => (CaseArg::F32(x), row_tables(rows, p.states, AT)),
+    };
+    let args = vec![x, bound(x2), weight, vectors, moments, rows, cond, skip, skip2, table, y];
+    Case::new(name, p, args)
 }
 
 /// A convolution with `pad` before and `end` after each side.
@@ -134,6 +145,7 @@ pub(super) fn cases() -> Vec<Case> {
         cases.push(case(&format!("row by {kind}"), p, parts).at(cursor));
     }
     cases.extend(loading());
+    cases.extend(of_state());
     cases.extend(storing());
     cases.extend(whole());
     cases
@@ -213,6 +225,29 @@ fn loading() -> Vec<Case> {
         cases.push(case(&format!("norm with row by {kind}"), p, parts).at(cursor));
     }
     cases
+}
+
+/// The first layer of a network, which reads the state.
+fn of_state() -> Vec<Case> {
+    let case = |what: &str, p: Params, states, rows: &[f32]| {
+        let own_rows = (rows.len() > 1).into();
+        let p = Params { states, gain: 2.0, shift: -1.0, own_rows, ..p };
+        let table = rows.iter().map(|c_in| Row { c_in: *c_in, ..Row::default() }).collect();
+        let parts = Parts { bias: true, table, ..Parts::default() };
+        case(&format!("of the state, {what}"), p, parts).at(AT)
+    };
+    let plain = |n, (h, w), cin, cout| params((n, h, w), (cin, cout), (3, 1), (1, 1));
+    let rows = [0.3, -1.5, 0.9];
+    vec![
+        case("one element", params((1, 1, 1), (1, 1), (1, 1), (0, 0)), 1, &[0.3]),
+        case("odd", plain(2, (5, 7), 3, 6), 2, &[0.3]),
+        case("guided", plain(6, (4, 5), 4, 8), 3, &[-0.7]),
+        case("guided, rows of their own", plain(6, (3, 3), 1, 5), 3, &rows),
+        case("keeps moments", kept(plain(2, (9, 17), 3, 16)), 1, &[0.3]),
+        case("patches", params((3, 8, 6), (4, 20), (2, 2), (0, 0)), 3, &rows),
+        case("deep", plain(1, (4, 4), 70, 12), 1, &[0.3]),
+        case("whole", plain(2, (4, 4), 16, 16), 2, &[0.3]),
+    ]
 }
 
 /// What happens to the sum on the way out, beyond what every convolution has.

@@ -3,11 +3,18 @@
 use super::Params;
 use crate::ops::activation::Apply;
 use crate::ops::on_load::{self, Affine};
+use crate::ops::row::Rows;
 use crate::ops::{Cursor, parallel};
 
 impl Params {
     /// Writes the input as the convolution sees it, `[n, h * up, w * up, cin]`.
-    pub(super) fn load(&self, [x, x2, rows]: [&[f32]; 3], norm: &Norm, loaded: &mut Vec<f32>) {
+    pub(super) fn load(
+        &self,
+        [x, x2, rows]: [&[f32]; 3],
+        table: &Rows,
+        norm: &Norm,
+        loaded: &mut Vec<f32>,
+    ) {
         let (w, ca, cb) = (self.w as usize, self.ca as usize, self.cb as usize);
         let (up, c) = (self.up as usize, ca + cb);
         loaded.resize(self.n as usize * self.h as usize * up * w * up * c, 0.0);
@@ -16,13 +23,15 @@ impl Params {
             for (i, lines) in lines.chunks_exact_mut(up * w * up * c).enumerate() {
                 let line = first + i;
                 let mut joined = Vec::new();
-                if cb > 0 {
+                if self.states > 0 {
+                    self.line_of_state(x, table, line, &mut joined);
+                } else if cb > 0 {
                     for pixel in line * w..(line + 1) * w {
                         joined.extend_from_slice(&x[pixel * ca..][..ca]);
                         joined.extend_from_slice(&x2[pixel * cb..][..cb]);
                     }
                 }
-                let read = if cb > 0 { &joined } else { &x[line * w * c..][..w * c] };
+                let read = if joined.is_empty() { &x[line * w * c..][..w * c] } else { &joined };
                 let sample = line / self.h as usize;
                 norm.apply(self, sample, rows, read, &mut lines[..w * c]);
                 // From the end, so that no pixel is overwritten before it was copied.
@@ -34,6 +43,19 @@ impl Params {
                 }
             }
         });
+    }
+}
+
+impl Params {
+    /// Line `line` of the samples' lines, made of the state.
+    fn line_of_state(&self, x: &[f32], table: &Rows, line: usize, joined: &mut Vec<f32>) {
+        let (h, w, c) = (self.h as usize, self.w as usize, self.ca as usize);
+        let state = line / h % self.states as usize;
+        let gain = self.gain * table.of(state).c_in;
+        for pixel in line % h * w..(line % h + 1) * w {
+            let channels = (0..c).map(|k| gain * x[(state * c + k) * h * w + pixel] + self.shift);
+            joined.extend(channels);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Runs programs. A backend knows kernels and buffers; no solver, schedule or model by name.
 
+mod alone;
 pub mod cpu;
 pub mod null;
 mod pack;

@@ -5,14 +5,14 @@
 //! copied bytes and the sums are read back and compared, so that a device that did not do the work
 //! has no figure.
 
-use super::{Backend, Observer, RunInputs, Session, WeightSource};
+use super::Backend;
+use super::alone::{self, NoWeights, slot};
 use crate::error::{Error, Result};
 use crate::ops::multiply_add::{self, CHAIN, WIDTH};
-use crate::ops::{Act, Call, Op, RowMap, Span, activation};
-use crate::program::{Body, Launch, Memory, Program, RowRef, Slot, SlotId, Source};
+use crate::ops::{Act, Call, Op, RowMap, activation};
+use crate::program::{Launch, Program, Slot, SlotId, Source};
 use crate::tensor::DType;
 use serde::Serialize;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 /// Bytes read by the copy, and as many written: the largest binding that every adapter has, and
@@ -128,48 +128,25 @@ impl Work {
         let mut session = backend.prepare(&self.program(times), &NoWeights)?;
         let mut found = vec![0.0; SEEN];
         let mut fastest = f64::INFINITY;
-        run(&mut *session, &mut found)?;
+        alone::run(&mut *session, &mut found)?;
         let start = Instant::now();
         while fastest.is_infinite() || start.elapsed() < BUDGET {
-            fastest = fastest.min(run(&mut *session, &mut found)?);
+            fastest = fastest.min(alone::run(&mut *session, &mut found)?.as_secs_f64());
         }
         Ok((fastest, found))
     }
 
     fn program(&self, times: usize) -> Program {
         let repeated = std::iter::repeat_n(self.launch.clone(), times);
-        Program {
-            slots: self.slots.clone(),
-            arenas: Vec::new(),
-            prologue: self.prologue.clone(),
-            bodies: vec![Body {
-                name: "measured",
-                launches: repeated.chain(self.after.clone()).collect(),
-            }],
-            rows: vec![RowRef { body: 0, time: 0 }],
-            output: self.output,
-            output_len: SEEN,
-            span: Span { times: 1, conditions: 1, rows: 1, draws: 0 },
-            memory: Memory::default(),
-        }
+        let launches = repeated.chain(self.after.clone()).collect();
+        let measured =
+            alone::one_row("measured", self.slots.clone(), launches, (self.output, SEEN));
+        Program { prologue: self.prologue.clone(), ..measured }
     }
 }
 
-/// Seconds of one run.
-fn run(session: &mut dyn Session, out: &mut [f32]) -> Result<f64> {
-    let stop = AtomicBool::new(false);
-    let mut observer = Observer { stop: &stop, rows_done: &mut |_| {} };
-    let start = Instant::now();
-    session.run(&RunInputs::default(), &mut observer, out)?;
-    Ok(start.elapsed().as_secs_f64())
-}
-
-fn slot(name: &str, dtype: DType, len: usize, source: Source) -> Slot {
-    Slot { name: name.into(), dtype, len, source }
-}
-
 fn launch(call: Call, args: Vec<Option<SlotId>>) -> Launch {
-    Launch { call, args, layer: "roofline".into() }
+    alone::launch("roofline", call, args)
 }
 
 /// Copies vectors of [`SEEN`] elements, `len` elements in all, from a slot to another.
@@ -193,13 +170,4 @@ fn check(
         format!("{what} gave {found} at element {i}, expected {}", expected(i)),
         "update the driver, or use --device cpu",
     ))
-}
-
-/// Nothing here has parameters.
-struct NoWeights;
-
-impl WeightSource for NoWeights {
-    fn values(&self, name: &str, _: &[usize]) -> Result<Vec<f32>> {
-        Err(Error::invalid(name, "no parameters in a measurement", name, "use a table"))
-    }
 }

@@ -3,16 +3,15 @@
 
 use super::gpu::Gpu;
 use super::prepare::prepare_on;
+use crate::backend::alone::{self, NoWeights, slot};
 use crate::backend::tune::Tuning;
-use crate::backend::{Observer, RunInputs, Session, WeightSource};
-use crate::error::{Error, Result};
-use crate::ops::{Call, Facts, Method, RowMap, Span, Tile, linear};
-use crate::program::{Body, Launch, Memory, Program, RowRef, Slot, SlotId, Source};
+use crate::error::Result;
+use crate::ops::{Call, Facts, Method, RowMap, Tile, linear};
+use crate::program::{Program, SlotId, Source};
 use crate::tensor::DType;
 use bytemuck::Zeroable;
 use half::f16;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use wgpu::{CooperativeMatrixProperties, CooperativeScalarType};
 
 /// Adapters whose matrices are worse than none.
@@ -98,10 +97,9 @@ fn fault(gpu: &Gpu, facts: Facts) -> Result<Option<String>> {
     };
     let fixed = Tuning::Fixed(Arc::new(move |_, _| position));
     let run = || -> Result<Vec<f32>> {
-        let mut session = prepare_on(gpu, facts, &fixed, &program, &Nothing)?;
+        let mut session = prepare_on(gpu, facts, &fixed, &program, &NoWeights)?;
         let mut found = vec![0.0; program.output_len];
-        let mut watch = Observer { stop: &AtomicBool::new(false), rows_done: &mut |_| {} };
-        session.run(&RunInputs::default(), &mut watch, &mut found)?;
+        alone::run(&mut session, &mut found)?;
         Ok(found)
     };
     match run() {
@@ -128,40 +126,20 @@ fn trial() -> (Program, Vec<f32>) {
         let words: Vec<u32> = bytemuck::pod_collect_to_vec(&values);
         Source::Table(Arc::from(words))
     };
-    let slot = |name: &str, dtype, source| Slot { name: name.into(), dtype, len: n * n, source };
     let slots = vec![
-        slot("a", DType::F16, matrix(&a)),
-        slot("b", DType::F16, matrix(&b)),
-        slot("product", DType::F32, Source::Scratch),
+        slot("a", DType::F16, n * n, matrix(&a)),
+        slot("b", DType::F16, n * n, matrix(&b)),
+        slot("product", DType::F32, n * n, Source::Scratch),
     ];
     let (m, map) = (SIZE, RowMap::IDENTITY);
     let p = linear::Params { map, m, k: m, n: m, hw: m, scale: 1.0, ..Zeroable::zeroed() };
     let mut args = vec![None; Call::from(p).args().len()];
     args[..2].copy_from_slice(&[Some(SlotId(0)), Some(SlotId(1))]);
     args[6] = Some(SlotId(2));
-    let launch = Launch { call: p.into(), args, layer: "trial".into() };
-    let program = Program {
-        slots,
-        prologue: Vec::new(),
-        bodies: vec![Body { name: "trial", launches: vec![launch] }],
-        rows: vec![RowRef { body: 0, time: 0 }],
-        output: SlotId(2),
-        output_len: n * n,
-        span: Span { times: 1, conditions: 1, rows: 1, draws: 0 },
-        arenas: Vec::new(),
-        memory: Memory::default(),
-    };
+    let launches = vec![alone::launch("trial", p.into(), args)];
+    let program = alone::one_row("trial", slots, launches, (SlotId(2), n * n));
     let sum = |i: usize| (0..n).map(|k| a(i / n, k) * b(k, i % n)).sum::<i32>() as f32;
     (program, (0..n * n).map(sum).collect())
-}
-
-/// A program without parameters.
-struct Nothing;
-
-impl WeightSource for Nothing {
-    fn values(&self, name: &str, _: &[usize]) -> Result<Vec<f32>> {
-        Err(Error::invalid(name, "no parameter", "one", "this is an error in the program"))
-    }
 }
 
 #[cfg(test)]

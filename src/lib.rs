@@ -44,6 +44,7 @@
 //! came of it.
 
 pub mod backend;
+mod beside;
 pub mod error;
 pub mod graph;
 mod json;

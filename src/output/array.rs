@@ -1,7 +1,7 @@
 //! Arrays in the model's own range: NumPy and safetensors files.
 
-use super::beside::{self, Passing};
-use super::{Batch, Identity, parent};
+use super::{Batch, Identity, failed, write};
+use crate::beside::{Passing, parent};
 use crate::error::Result;
 use npyz::WriterBuilder;
 use safetensors::Dtype;
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// Writes f32 `data` of `shape` in C order.
 pub(super) fn save_npy(path: &Path, data: &[f32], shape: &[usize]) -> Result<u64> {
     let shape: Vec<u64> = shape.iter().map(|&n| n as u64).collect();
-    beside::write(path, |file| {
+    write(path, |file| {
         let options = npyz::WriteOptions::new().default_dtype().shape(&shape);
         let mut writer = options.writer(file).begin_nd()?;
         writer.extend(data.iter().copied())?;
@@ -50,7 +50,7 @@ impl Npy {
             file.file().write_all(&header)?;
             Ok((file, header.len() as u64))
         };
-        let (file, header) = begin().map_err(|e| beside::failed(&path, e))?;
+        let (file, header) = begin().map_err(|e| failed(&path, e))?;
         let (size, there) = ((c * h * w * 4) as u64, vec![false; indices.len()]);
         Ok(Npy { path, file, header, size, first: indices.start, there })
     }
@@ -68,7 +68,7 @@ impl Npy {
             let bytes: Vec<u8> = sample.iter().flat_map(|v| v.to_le_bytes()).collect();
             let mut file = self.file.file();
             let written = file.seek(place).and_then(|_| file.write_all(&bytes));
-            written.map_err(|e| beside::failed(&self.path, e))?;
+            written.map_err(|e| failed(&self.path, e))?;
             self.there[at] = true;
         }
         Ok(())
@@ -76,7 +76,7 @@ impl Npy {
 
     pub fn finish(self) -> Result<()> {
         let Npy { path, file, .. } = self;
-        file.name(&path).map_err(|e| beside::failed(&path, e))
+        file.name(&path).map_err(|e| failed(&path, e))
     }
 }
 
@@ -103,5 +103,5 @@ pub(super) fn save_safetensors(
         let run = serde_json::to_string(identity)?;
         safetensors::serialize(tensors, Some(HashMap::from([("run".to_string(), run)])))
     };
-    beside::write(path, |file| file.write_all(&bytes().map_err(io::Error::other)?))
+    write(path, |file| file.write_all(&bytes().map_err(io::Error::other)?))
 }

@@ -1,7 +1,7 @@
 //! A drawing surface: shapes by their signed distance, so that every edge is smooth, and text.
 
-use super::beside;
 use super::pixels::Picture;
+use super::write;
 use crate::error::Result;
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 use std::path::Path;
@@ -102,7 +102,7 @@ impl Canvas {
 
     /// Writes the sheet as PNG.
     pub fn save(&self, path: &Path) -> Result<u64> {
-        beside::write(path, |file| self.picture.write_png(file))
+        write(path, |file| self.picture.write_png(file))
     }
 
     /// Lays `color` over a pixel, `cover` from 0 to 1.

@@ -4,7 +4,7 @@
 //! when it starts. A manifest lists only files that are complete.
 
 use super::pixels::Picture;
-use super::{Batch, Identity, Run, array, beside};
+use super::{Batch, Identity, Run, array, write};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,7 +94,7 @@ impl Folder {
             let file = self.sample_name(index);
             let path = self.path.join(&file);
             let bytes = if pictured(shape) {
-                beside::write(&path, |f| Picture::of_sample(sample, shape).write_png(f))?
+                write(&path, |f| Picture::of_sample(sample, shape).write_png(f))?
             } else {
                 array::save_npy(&path, sample, &shape)?
             };
@@ -112,7 +112,7 @@ impl Folder {
     pub fn save(&mut self) -> Result<()> {
         let samples = self.own.values().cloned().collect();
         let manifest = Manifest { identity: &self.run.identity, samples };
-        beside::write(&self.path.join(manifest_name(&self.run)), |file| {
+        write(&self.path.join(manifest_name(&self.run)), |file| {
             Ok(serde_json::to_writer_pretty(file, &manifest)?)
         })?;
         self.saved = Instant::now();

@@ -1,7 +1,7 @@
 //! The labelled grid: samples in a near square of cells, each with the name of its class.
 
-use super::beside;
 use super::pixels::Picture;
+use super::write;
 use crate::error::{Error, Result};
 use font8x8::{BASIC_FONTS, GREEK_FONTS, LATIN_FONTS, UnicodeFonts};
 use std::path::Path;
@@ -89,7 +89,7 @@ pub(super) fn save(
             write_line(&mut canvas, &captions[i], x, y + h * layout.zoom + 2, w * layout.zoom);
         }
     }
-    beside::write(path, |file| canvas.write_png(file))
+    write(path, |file| canvas.write_png(file))
 }
 
 /// Writes `text` centred in `width` pixels from `x` on; what does not fit is cut off.

@@ -4,7 +4,6 @@
 //! is written is written beside its final name and renamed, so a name that exists is complete.
 
 mod array;
-mod beside;
 mod canvas;
 pub mod cloud;
 mod folder;
@@ -13,12 +12,15 @@ mod pixels;
 pub mod plot;
 mod target;
 
-pub use beside::discard;
+pub use crate::beside::discard;
 pub use target::Target;
 
-use crate::error::Result;
+use crate::beside::{self, Passing};
+use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io::{self, BufWriter};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use target::Kind;
@@ -212,10 +214,19 @@ pub fn save_array(path: &Path, data: &[f32], shape: &[usize]) -> Result<()> {
     array::save_npy(path, data, shape).map(|_| ())
 }
 
-/// The folder that `path` lies in.
-fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(p) if !p.as_os_str().is_empty() => p,
-        _ => Path::new("."),
-    }
+/// Writes `path` with `fill`, replacing a file of that name in one step. Returns its length.
+fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> Result<u64> {
+    beside::write(path, fill).map_err(|e| failed(path, e))
+}
+
+/// Results that could not be written to `path`.
+fn failed(path: &Path, error: io::Error) -> Error {
+    Error::write(path, error, "check the free space and the permissions there")
+}
+
+/// Makes sure that files can be made in `folder`, and leaves none.
+fn probe(folder: &Path) -> Result<()> {
+    Passing::new(folder).map(drop).map_err(|e| {
+        Error::io(folder, "write into", e, "name an --out in a folder that you may write")
+    })
 }

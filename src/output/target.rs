@@ -1,6 +1,7 @@
 //! An output path, judged before any work: what kind it is, and whether it can be written.
 
-use super::{beside, grid, parent};
+use super::{grid, probe};
+use crate::beside::parent;
 use crate::error::{Error, Result};
 use std::fs::{self, Metadata};
 use std::io::ErrorKind::{NotADirectory, NotFound};
@@ -101,7 +102,7 @@ impl Target {
                 "make it first or name another path",
             ));
         }
-        beside::probe(within)?;
+        probe(within)?;
         Ok(Target { path, kind })
     }
 

@@ -11,6 +11,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("tensor", &[]),
     ("lock", &[]),
+    // How files are written, results and caches alike.
+    ("beside", &["lock"]),
     // How configuration files are read.
     ("json", &["error"]),
     // A solver is scalars and rows: no tensor, no device, no model.
@@ -23,13 +25,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("plan", &["error", "tensor", "ops", "graph"]),
     ("program", &["error", "tensor", "ops", "graph", "plan", "solver"]),
     // A backend runs launches; it knows no plan, solver, schedule or model.
-    ("backend", &["error", "tensor", "lock", "ops", "program"]),
+    ("backend", &["error", "beside", "lock", "tensor", "ops", "program"]),
     // Weights are what a graph declares, packed as a program says, given to a backend.
     ("weights", &["error", "tensor", "graph", "program", "backend"]),
     // A model brings the configuration of its solver along.
     ("model", &["error", "json", "tensor", "ops", "graph", "weights", "solver"]),
     // The samples of a run are numbers and words here.
-    ("output", &["error", "lock"]),
+    ("output", &["error", "beside"]),
     // The facade ties the rooms together.
     (
         "sampler",

@@ -2,11 +2,11 @@
 //! file that cannot be used or written is a note.
 
 use super::table::Table;
+use crate::beside;
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The form of the file of choices; another is not read.
@@ -105,14 +105,11 @@ impl Store {
     }
 }
 
-/// Writes a file beside `path` and gives it that name, so that no reader sees half of it.
+/// Writes `path` whole, in place of a file of that name; the cache folder is made when its first
+/// file is.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let mut file = NamedTempFile::new_in(folder)?;
-    file.write_all(content)?;
-    file.persist(path).map_err(|e| e.error)?;
-    Ok(())
+    fs::create_dir_all(beside::parent(path))?;
+    beside::write(path, |file| file.write_all(content)).map(drop)
 }
 
 #[cfg(test)]
@@ -147,6 +144,21 @@ mod tests {
         more.put("linear m=1", Timed { tile, ms: Some(1.5) });
         assert_eq!(store.save(&more), None);
         assert_eq!(store.load().0.len(), 2, "what was there stays");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_file_is_as_readable_as_any_other_and_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let other = other.path().join("other");
+        fs::write(&other, "").unwrap();
+        let store = Store::new(folder.path(), identity());
+        assert_eq!(store.save(&table()), None);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(store.path()), mode(&other));
+        let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        assert_eq!(names.collect::<Vec<_>>(), [store.path()]);
     }
 
     #[test]

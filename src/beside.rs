@@ -1,7 +1,5 @@
 //! Files appear whole: they are written under a passing name beside their own and then renamed.
 
-use super::parent;
-use crate::error::{Error, Result};
 use crate::lock::locked;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -27,7 +25,7 @@ pub fn discard() {
 
 /// A file under its passing name.
 #[derive(Debug)]
-pub(super) struct Passing(NamedTempFile);
+pub struct Passing(NamedTempFile);
 
 impl Passing {
     /// Makes one in `folder`.
@@ -59,31 +57,24 @@ impl Passing {
 }
 
 /// Writes `path` with `fill`, replacing a file of that name in one step. Returns its length.
-pub(super) fn write(
+pub fn write(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
-) -> Result<u64> {
-    let fill = || {
-        let temporary = Passing::new(parent(path))?;
-        let mut writer = BufWriter::new(temporary.file());
-        fill(&mut writer)?;
-        writer.flush()?;
-        drop(writer);
-        let length = temporary.file().metadata()?.len();
-        temporary.name(path)?;
-        Ok(length)
-    };
-    fill().map_err(|e| failed(path, e))
+) -> io::Result<u64> {
+    let temporary = Passing::new(parent(path))?;
+    let mut writer = BufWriter::new(temporary.file());
+    fill(&mut writer)?;
+    writer.flush()?;
+    drop(writer);
+    let length = temporary.file().metadata()?.len();
+    temporary.name(path)?;
+    Ok(length)
 }
 
-/// Results that could not be written to `path`.
-pub(super) fn failed(path: &Path, error: io::Error) -> Error {
-    Error::write(path, error, "check the free space and the permissions there")
-}
-
-/// Makes sure that files can be made in `folder`, and leaves none.
-pub(super) fn probe(folder: &Path) -> Result<()> {
-    Passing::new(folder).map(drop).map_err(|e| {
-        Error::io(folder, "write into", e, "name an --out in a folder that you may write")
-    })
+/// The folder that `path` lies in.
+pub fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p,
+        _ => Path::new("."),
+    }
 }

@@ -1,8 +1,11 @@
 //! The gate of tests that need a device.
 
+use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
+use std::thread;
 use unnoise::backend::Backend;
 use unnoise::backend::cpu::Cpu;
 use unnoise::backend::wgpu::{Adapters, Wgpu};
@@ -17,7 +20,7 @@ pub fn required(device: &str) -> bool {
 /// has begun, and hides what `eprintln!` writes in one that passes, so this goes past it.
 pub fn note_ignored(reason: &str) {
     static NOTED: Mutex<Option<HashSet<String>>> = Mutex::new(None);
-    let thread = std::thread::current();
+    let thread = thread::current();
     let test = thread.name().unwrap_or("a test").to_string();
     let line = format!("ignored: {test}: {reason}\n");
     let mut noted = NOTED.lock().expect("no test fails while it notes");
@@ -26,21 +29,57 @@ pub fn note_ignored(reason: &str) {
     }
 }
 
-/// The wgpu device of the tests. Without an adapter: `None`, said on stderr, so that the test that
-/// asked can return; a failure if `UNNOISE_REQUIRE` names wgpu. OpenGL does not count: tests share
-/// the device between threads, which its context does not allow.
+/// A device of the tests, and how many of them are at work on it.
+#[derive(Default)]
+struct Shared {
+    device: OnceLock<Wgpu>,
+    tests: AtomicUsize,
+}
+
+/// A test's part in a device, given back when its thread ends.
+struct Part(&'static Shared);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.0.tests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The device that fewest tests are at work on. There are as many as cores, up to four: a software
+/// driver compiles the kernels of a device one after another, for minutes in all.
+fn part() -> Part {
+    static DEVICES: OnceLock<Vec<Shared>> = OnceLock::new();
+    static TAKING: Mutex<()> = Mutex::new(());
+    let devices = DEVICES.get_or_init(|| {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        (0..cores.min(4)).map(|_| Shared::default()).collect()
+    });
+    let _taking = TAKING.lock().expect("no test fails while it takes a device");
+    let tests = |shared: &&Shared| shared.tests.load(Ordering::Relaxed);
+    let idlest = devices.iter().min_by_key(tests).expect("a machine has a core");
+    idlest.tests.fetch_add(1, Ordering::Relaxed);
+    Part(idlest)
+}
+
+/// The wgpu device of this test: the same one whenever its thread asks. Without an adapter: `None`,
+/// said on stderr, so that the test that asked can return; a failure if `UNNOISE_REQUIRE` names
+/// wgpu. OpenGL does not count: tests share devices between threads, which its context does not
+/// allow.
 pub fn wgpu() -> Option<&'static Wgpu> {
-    static DEVICE: OnceLock<Option<Wgpu>> = OnceLock::new();
-    let device = DEVICE.get_or_init(|| {
+    thread_local!(static PART: OnceCell<Part> = const { OnceCell::new() });
+    static ADAPTERS: OnceLock<Option<Adapters>> = OnceLock::new();
+    let adapters = ADAPTERS.get_or_init(|| {
         let adapters = Adapters::find();
         let usable = adapters.infos.iter().any(|a| a.immediates && a.backend != "gl");
-        usable.then(|| Wgpu::open(&adapters, None).expect("the adapter opens"))
+        usable.then_some(adapters)
     });
-    if device.is_none() {
+    let Some(adapters) = adapters else {
         assert!(!required("wgpu"), "UNNOISE_REQUIRE asks for wgpu, but there is no adapter");
         note_ignored("no wgpu adapter");
-    }
-    device.as_ref()
+        return None;
+    };
+    let shared = PART.with(|part| part.get_or_init(self::part).0);
+    Some(shared.device.get_or_init(|| Wgpu::open(adapters, None).expect("the adapter opens")))
 }
 
 /// The backends that this machine has: the processor, and wgpu unless the gate said otherwise.

@@ -139,8 +139,10 @@ impl Op for Params {
     }
     fn tiles(&self, dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
         let tile = |method, rows, columns| Tile { method, rows, columns, splits: 1 };
-        // Keys of a block: the threads that own them own the output's channels too.
-        let keys = self.tk.next_power_of_two().clamp(32, 128);
+        // Keys of a block: the threads that own them own the output's channels too, in at most four
+        // chunks each. More are no registers' affair, and a driver may compile them for a minute.
+        let least = self.d.div_ceil(4).next_power_of_two().clamp(32, 128);
+        let keys = self.tk.next_power_of_two().clamp(least, 128);
         // More rows save loads, but each keeps its outputs for every chunk of channels: in
         // registers on a GPU, while a processor has its stack, but compiles for seconds.
         let more = facts.software && self.tq >= 128 && self.d <= 256;
@@ -211,6 +213,19 @@ mod tests {
         assert_eq!(named(64, gpu), ["tiled 32x64", "tiled 16x32", "subgroup 8x64"]);
         assert_eq!(named(80, gpu), ["tiled 32x64", "subgroup 8x64"]);
         assert_eq!(named(80, software), ["subgroup 16x64", "subgroup 8x64", "tiled 32x64"]);
-        assert_eq!(named(512, software), ["subgroup 8x64", "tiled 32x64"]);
+        assert_eq!(named(512, software), ["subgroup 8x128", "tiled 32x64"]);
+    }
+
+    #[test]
+    fn a_lane_has_at_most_four_chunks_of_the_output() {
+        let lanes = Facts { subgroup_min: 8, subgroup_max: 8, ..Facts::LEAST };
+        for facts in [lanes, Facts { software: true, ..lanes }] {
+            for (tk, d) in [(1, 8), (16, 160), (16, 256), (16, 512), (77, 40), (4096, 512)] {
+                let tiles = Params { tq: tk, tk, d, ..Params::zeroed() }.tiles(&[], &facts);
+                let mut lanes = tiles.iter().filter(|t| t.method == Method::Subgroup).peekable();
+                assert!(lanes.peek().is_some());
+                assert!(lanes.all(|t| 4 * t.columns >= d), "{tk} {d}: {tiles:?}");
+            }
+        }
     }
 }

@@ -17,15 +17,7 @@
 #endif
 
 struct Params {
-    b: u32,
-    c: u32,
-    cf: u32,
-    hw: u32,
-    guided: u32,
-    depth: u32,
-    mode: u32,
-    threads: u32,
-    calls: u32,
+//!include step_fields
     batch: u32,
     adaptive: u32,
 }

@@ -12,6 +12,7 @@
 struct Params {
 //!include conv_fields
 //!include step_fields
+    per_sample: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;

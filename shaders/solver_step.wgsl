@@ -4,13 +4,13 @@
 // Bandwidth: reads f (twice the state under guidance) and the state, writes it; 50 FLOP an element.
 // Reference: src/ops/solver_step.rs
 //!include grid
-//!include prediction
 #ifdef HAS_F
 //!include output
 #endif
 
 struct Params {
 //!include step_fields
+    per_sample: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;

@@ -1,4 +1,4 @@
-// The parameters of a step: src/ops/solver_step.rs.
+// The parameters that solver_step, conv_step and control begin a step with, see src/ops.
     b: u32,
     c: u32,
     cf: u32,
@@ -8,4 +8,3 @@
     mode: u32,
     threads: u32,
     calls: u32,
-    per_sample: u32,

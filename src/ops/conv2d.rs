@@ -200,9 +200,9 @@ impl Op for Params {
         }
     }
     fn defines(&self) -> Vec<(&'static str, u32)> {
-        // The channels of a pixel of the state lie apart.
-        let joined = if self.states > 0 { 1 } else { 0 };
-        let sources = self.ca | self.cb | self.sa | self.sb | joined;
+        // The channels of a pixel of the state lie apart: never four in a row.
+        let apart = u32::from(self.states > 0);
+        let sources = self.ca | self.cb | self.sa | self.sb | apart;
         let mut defines = super::product(sources, self.cout);
         // The shortcut reads `skip` as it does the sources, a residual lies as y does.
         let skip = if self.sa > 0 { sources } else { self.cout };

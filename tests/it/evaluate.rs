@@ -1,6 +1,7 @@
 //! One evaluation of a network as a program of two rows: the first sets the state to the input
 //! (as a host-made draw), the second replaces it with the network's output.
 
+use super::hash_weights::HashWeights;
 use std::sync::atomic::AtomicBool;
 use unnoise::backend::{Backend, Observer, RunInputs, WeightSource};
 use unnoise::graph::Graph;
@@ -23,6 +24,23 @@ pub struct Evaluation<'a> {
     pub storage: DType,
     pub fuse: bool,
     pub hoist: bool,
+}
+
+impl<'a> Evaluation<'a> {
+    /// Of a network that reads `state` alone, with weights made by hash, as it runs by default.
+    pub fn hashed(graph: &'a Graph, state: [usize; 3], time: f64, x: &'a [f32]) -> Self {
+        Evaluation {
+            graph,
+            weights: &HashWeights,
+            state,
+            time,
+            labels: &[],
+            x,
+            storage: DType::F32,
+            fuse: true,
+            hoist: true,
+        }
+    }
 }
 
 impl Evaluation<'_> {

@@ -171,18 +171,8 @@ fn what_cannot_be_folded_stays() {
 /// One evaluation of `graph` on `backend`.
 fn evaluate(graph: &Graph, backend: usize, storage: DType, fuse: bool) -> Vec<f32> {
     let x: Vec<f32> = hash_weights::values("x", &[3, 2, 6, 6]);
-    Evaluation {
-        graph,
-        weights: &hash_weights::HashWeights,
-        state: [2, 6, 6],
-        time: 37.0,
-        labels: &[],
-        x: &x,
-        storage,
-        fuse,
-        hoist: true,
-    }
-    .run(device::backends()[backend])
+    let evaluation = Evaluation::hashed(graph, [2, 6, 6], 37.0, &x);
+    Evaluation { storage, fuse, ..evaluation }.run(device::backends()[backend])
 }
 
 /// A folded product sums in another order: the same up to rounding, not bit by bit.
@@ -216,18 +206,7 @@ fn folded_projections_compute_what_the_layers_compute() {
 #[test]
 fn both_parameters_of_a_product_are_asked_for() {
     let graph = of_one_map(PLAIN);
-    let evaluation = Evaluation {
-        graph: &graph,
-        weights: &hash_weights::HashWeights,
-        state: [2, 6, 6],
-        time: 0.0,
-        labels: &[],
-        x: &[0.0; 72],
-        storage: DType::F32,
-        fuse: true,
-        hoist: true,
-    };
-    let program = evaluation.program();
+    let program = Evaluation::hashed(&graph, [2, 6, 6], 0.0, &[0.0; 72]).program();
     let pieces = program.slots.iter().filter_map(|slot| match &slot.source {
         Source::Weight { pieces, .. } => Some(pieces),
         _ => None,

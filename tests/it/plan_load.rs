@@ -268,15 +268,10 @@ fn what_is_fused_computes_what_the_layers_compute() {
     let graph = everything();
     let x: Vec<f32> = hash_weights::values("x", &[3, 2, 6, 6]);
     let evaluation = |storage, fuse, hoist| Evaluation {
-        graph: &graph,
-        weights: &hash_weights::HashWeights,
-        state: [2, 6, 6],
-        time: 37.0,
-        labels: &[],
-        x: &x,
         storage,
         fuse,
         hoist,
+        ..Evaluation::hashed(&graph, [2, 6, 6], 37.0, &x)
     };
     let truth = evaluation(DType::F32, false, false).run(device::backends()[0]);
     assert!(truth.iter().all(|v| v.is_finite()) && truth.iter().any(|v| v.abs() > 1e-3));
@@ -300,18 +295,7 @@ fn what_is_fused_computes_what_the_layers_compute() {
 fn the_program_has_no_layer_left_that_could_be_loaded_through() {
     let graph = everything();
     let x = [0.0; 72];
-    let evaluation = Evaluation {
-        graph: &graph,
-        weights: &hash_weights::HashWeights,
-        state: [2, 6, 6],
-        time: 0.0,
-        labels: &[],
-        x: &x,
-        storage: DType::F32,
-        fuse: true,
-        hoist: true,
-    };
-    let program: Program = evaluation.program();
+    let program: Program = Evaluation::hashed(&graph, [2, 6, 6], 0.0, &x).program();
     let launches = program.bodies.iter().flat_map(|body| &body.launches);
     for launch in launches {
         let bound = launch.args.iter().flatten().count();

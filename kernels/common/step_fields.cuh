@@ -1,0 +1,11 @@
+// The parameters of a step: src/ops/solver_step.rs.
+    u32 b;
+    u32 c;
+    u32 cf;
+    u32 hw;
+    u32 guided;
+    u32 depth;
+    u32 mode;
+    u32 threads;
+    u32 calls;
+    u32 per_sample;

@@ -7,6 +7,7 @@ use std::fmt;
 pub enum DType {
     F32,
     F16,
+    BF16,
     U32,
 }
 
@@ -15,8 +16,13 @@ impl DType {
     pub const fn size(self) -> usize {
         match self {
             DType::F32 | DType::U32 => 4,
-            DType::F16 => 2,
+            DType::F16 | DType::BF16 => 2,
         }
+    }
+
+    /// Whether it has two bytes: what matrix units multiply.
+    pub const fn is_half(self) -> bool {
+        matches!(self, DType::F16 | DType::BF16)
     }
 
     /// The name that WGSL and CUDA sources and reports use.
@@ -24,6 +30,7 @@ impl DType {
         match self {
             DType::F32 => "f32",
             DType::F16 => "f16",
+            DType::BF16 => "bf16",
             DType::U32 => "u32",
         }
     }

@@ -22,7 +22,7 @@ impl Backend for Cpu {
     }
 
     fn supports(&self, dtype: DType) -> bool {
-        dtype != DType::F16
+        !dtype.is_half()
     }
 
     fn preferred(&self) -> DType {
@@ -43,7 +43,7 @@ impl Backend for Cpu {
 
 /// The content of a slot's own buffer before any run.
 fn content(slot: &Slot, weights: &dyn WeightSource) -> Result<Vec<f32>> {
-    if slot.dtype == DType::F16 {
+    if slot.dtype.is_half() {
         return Err(Error::invalid(
             format!("device cpu: buffer '{}'", slot.name),
             "f32 storage",

@@ -4,7 +4,7 @@ use super::WeightSource;
 use crate::error::{Error, Result};
 use crate::program::{Pack, Piece};
 use crate::tensor::DType;
-use half::f16;
+use half::{bf16, f16};
 use rayon::prelude::*;
 
 /// The bytes of a slot of `len` elements: `pieces` of `weights` laid out as each says, added into a
@@ -38,7 +38,15 @@ pub fn packed(
             let halves: Vec<f16> = matrix.iter().map(|v| f16::from_f32(*v)).collect();
             match halves.iter().position(|h| h.is_infinite()) {
                 None => Ok(bytemuck::cast_slice(&halves).to_vec()),
-                Some(at) => too_large(weights, pieces, width, &matrix, at),
+                Some(at) => too_large(weights, pieces, width, &matrix, at, dtype),
+            }
+        }
+        // As far as f32 reaches: nothing overflows that is not infinite already, or rounds to it.
+        DType::BF16 => {
+            let halves: Vec<bf16> = matrix.iter().map(|v| bf16::from_f32(*v)).collect();
+            match halves.iter().position(|h| h.is_infinite()) {
+                None => Ok(bytemuck::cast_slice(&halves).to_vec()),
+                Some(at) => too_large(weights, pieces, width, &matrix, at, dtype),
             }
         }
         DType::U32 => {
@@ -75,7 +83,7 @@ fn product(
     Ok(([&shape[..1], rest].concat(), rows.concat()))
 }
 
-/// The error of a value at element `at` that f16 cannot hold: of one piece, if one alone is too
+/// The error of a value at element `at` that `dtype` cannot hold: of one piece, if one alone is too
 /// large, else of all.
 fn too_large(
     weights: &dyn WeightSource,
@@ -83,17 +91,19 @@ fn too_large(
     width: usize,
     matrix: &[f32],
     at: usize,
+    dtype: DType,
 ) -> Result<Vec<u8>> {
     if pieces.len() > 1 {
         for piece in pieces {
-            packed(weights, std::slice::from_ref(piece), width, matrix.len(), DType::F16)?;
+            packed(weights, std::slice::from_ref(piece), width, matrix.len(), dtype)?;
         }
     }
     let name = |piece: &Piece| match &piece.left {
         None => piece.name.clone(),
         Some((left, _)) => format!("{left} times {}", piece.name),
     };
-    let expected = format!("values up to {} for f16 storage", f16::MAX);
+    let most = if dtype == DType::F16 { f16::MAX.to_f32() } else { bf16::MAX.to_f32() };
+    let expected = format!("values up to {most} for {dtype} storage");
     let names = pieces.iter().map(name).collect::<Vec<_>>().join(", ");
     Err(Error::invalid(names, expected, matrix[at].to_string(), "use --precision f32"))
 }

@@ -7,12 +7,13 @@
 //! `moments`.
 
 mod cases;
+mod tiles;
 
 use super::activation::{Act, exp};
 use super::epilogue::Epilogue;
 use super::matrix::{self, View};
 use super::moments::Region;
-use super::{Arg, Buffers, Case, Cursor, Facts, Method, Op, Tile, parallel, params};
+use super::{Arg, Buffers, Case, Cursor, Facts, Op, Tile, parallel, params};
 use crate::tensor::DType;
 use rayon::prelude::*;
 use std::cell::RefCell;
@@ -135,28 +136,18 @@ impl Op for Params {
             defines.extend([("STORE_MOMENTS", 1), ("OWN_SCRATCH", 1)]);
         }
         defines.push(("HEAD_DIM", self.d));
+        if self.d > tiles::NARROW {
+            defines.push(("WIDE_HEAD", 1));
+        }
         defines
     }
     fn tiles(&self, dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
-        let tile = |method, rows, columns| Tile { method, rows, columns, splits: 1 };
-        // Keys of a block: the threads that own them own the output's channels too, in at most four
-        // chunks each. More are no registers' affair, and a driver may compile them for a minute.
-        let least = self.d.div_ceil(4).next_power_of_two().clamp(32, 128);
-        let keys = self.tk.next_power_of_two().clamp(least, 128);
-        // More rows save loads, but each keeps its outputs for every chunk of channels: in
-        // registers on a GPU, while a processor has its stack, but compiles for seconds.
-        let more = facts.software && self.tq >= 128 && self.d <= 256;
-        let rows = if more { &[16, 8][..] } else { &[8] };
-        let subgroup = rows.iter().map(|rows| tile(Method::Subgroup, *rows, keys)).collect();
-        let mut tiled = vec![tile(Method::Tiled, 32, 64)];
-        if self.d <= 64 {
-            tiled.push(tile(Method::Tiled, 16, 32));
-        }
-        let all: [Vec<Tile>; 2] =
-            if facts.software { [subgroup, tiled] } else { [tiled, subgroup] };
-        let mut tiles = all.concat();
-        tiles.retain(|tile| facts.allow(tile, dtypes));
-        tiles
+        tiles::tiles(self, dtypes, facts)
+    }
+    fn partial(&self) -> usize {
+        // The outputs of a query, and a quad that says what they weigh.
+        let outputs = self.d.next_multiple_of(4) as usize + 4;
+        (self.n * self.heads * self.tq) as usize * outputs
     }
     fn flops(&self) -> u64 {
         let scores = self.n as u64 * self.heads as u64 * self.tq as u64 * self.tk as u64;
@@ -193,39 +184,5 @@ impl Op for Params {
     }
     fn cases() -> Vec<Case> {
         cases::cases()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use bytemuck::Zeroable;
-
-    #[test]
-    fn the_candidates_of_each_device() {
-        let named = |d, facts: Facts| -> Vec<String> {
-            let p = Params { tq: 256, tk: 48, d, ..Params::zeroed() };
-            p.tiles(&[], &facts).iter().map(Tile::to_string).collect()
-        };
-        let gpu = Facts { subgroup_min: 8, subgroup_max: 32, ..Facts::LEAST };
-        let software = Facts { software: true, ..gpu };
-        assert_eq!(named(64, Facts::LEAST), ["tiled 32x64", "tiled 16x32"]);
-        assert_eq!(named(64, gpu), ["tiled 32x64", "tiled 16x32", "subgroup 8x64"]);
-        assert_eq!(named(80, gpu), ["tiled 32x64", "subgroup 8x64"]);
-        assert_eq!(named(80, software), ["subgroup 16x64", "subgroup 8x64", "tiled 32x64"]);
-        assert_eq!(named(512, software), ["subgroup 8x128", "tiled 32x64"]);
-    }
-
-    #[test]
-    fn a_lane_has_at_most_four_chunks_of_the_output() {
-        let lanes = Facts { subgroup_min: 8, subgroup_max: 8, ..Facts::LEAST };
-        for facts in [lanes, Facts { software: true, ..lanes }] {
-            for (tk, d) in [(1, 8), (16, 160), (16, 256), (16, 512), (77, 40), (4096, 512)] {
-                let tiles = Params { tq: tk, tk, d, ..Params::zeroed() }.tiles(&[], &facts);
-                let mut lanes = tiles.iter().filter(|t| t.method == Method::Subgroup).peekable();
-                assert!(lanes.peek().is_some());
-                assert!(lanes.all(|t| 4 * t.columns >= d), "{tk} {d}: {tiles:?}");
-            }
-        }
     }
 }

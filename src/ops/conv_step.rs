@@ -135,7 +135,7 @@ impl Op for Params {
             }
         }
         let mut tiles = self.conv.tiles(&of_conv, facts);
-        // A workgroup has all of a pixel's channels: few, and no matrix of them.
+        // A workgroup has all of a pixel's channels: few, and no cooperative matrix of them.
         tiles.retain(|t| t.columns >= self.conv.cout && t.method != Method::Matrix);
         tiles
     }

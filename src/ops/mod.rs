@@ -9,6 +9,7 @@
 mod cases;
 mod epilogue;
 mod matrix;
+mod mma;
 mod on_load;
 mod output;
 mod parallel;

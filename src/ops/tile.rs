@@ -1,9 +1,10 @@
 //! How the kernels of large products cut their work: which method, tiles of what size, and into
 //! how many parts the sum over k is split.
 //!
-//! An op names a few candidates that fit a device ([`super::Call::tiles`]); a backend measures
-//! them or takes the first. A split sum is two dispatches: one writes the sums of each part, the
-//! other adds them in order and finishes the outputs, so the result does not depend on timing.
+//! An op names a few candidates that fit a device ([`super::Call::tiles`]); a backend measures them
+//! or takes the first. A split sum is two dispatches: one writes the sums of each part, the other
+//! adds them in order and finishes the outputs, so the result does not depend on timing. Where the
+//! last workgroup of a tile can wait for the others, one dispatch does both.
 
 use crate::tensor::DType;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,8 @@ pub enum Method {
     Subgroup,
     /// Cooperative matrices: f16 operands, f32 sums.
     Matrix,
+    /// CUDA's `mma.sync`: operands in f16 or bf16 staged by a ring of copies, f32 sums.
+    Mma,
 }
 
 impl Method {
@@ -28,6 +31,7 @@ impl Method {
             Method::Tiled => "tiled",
             Method::Subgroup => "subgroup",
             Method::Matrix => "matrix",
+            Method::Mma => "mma",
         }
     }
 
@@ -36,6 +40,7 @@ impl Method {
             Method::Tiled => "METHOD_TILED",
             Method::Subgroup => "METHOD_SUBGROUP",
             Method::Matrix => "METHOD_MATRIX",
+            Method::Mma => "METHOD_MMA",
         }
     }
 }
@@ -49,7 +54,7 @@ pub struct Tile {
     pub rows: u32,
     /// Output channels of one workgroup.
     pub columns: u32,
-    /// Parts of the sum over k, each of other workgroups; 1 is a single dispatch.
+    /// Parts of the sum over k, each of other workgroups; 1 leaves it whole.
     pub splits: u32,
 }
 
@@ -81,14 +86,6 @@ impl Tile {
         let fits = move |t: &Tile| t.columns == 32 || 8 * (n.next_multiple_of(64) - n) <= n;
         let tile = |(rows, columns)| Tile { method: Method::Matrix, rows, columns, splits: 1 };
         [(64, 64), (64, 32), (32, 64), (32, 32)].map(tile).into_iter().filter(fits)
-    }
-
-    /// The parts of a launch, in the order in which they run.
-    pub fn parts(tile: Option<Tile>) -> &'static [Part] {
-        match tile {
-            Some(tile) if tile.splits > 1 => &[Part::Partial, Part::Reduce],
-            _ => &[Part::Whole],
-        }
     }
 
     /// Tiles of a product with `n` columns: the widest that pads them by at most an eighth.
@@ -142,6 +139,12 @@ pub struct Facts {
     pub threads: u32,
     /// Whether it is a driver that runs on the processor.
     pub software: bool,
+    /// The compute capability whose `mma.sync` the device has: 75, 80 (and above), or 0 for none.
+    pub mma: u32,
+    /// Processors to be filled; 0 where it is not known.
+    pub processors: u32,
+    /// Whether the last workgroup of a tile may add its splits: a split sum is one dispatch then.
+    pub last_reduces: bool,
 }
 
 impl Facts {
@@ -156,12 +159,27 @@ impl Facts {
         workgroup_bytes: 32 << 10,
         threads: 256,
         software: false,
+        mma: 0,
+        processors: 0,
+        last_reduces: false,
     };
+
+    /// The parts of a launch, in the order in which they run.
+    pub fn parts(&self, tile: Option<Tile>) -> &'static [Part] {
+        match tile {
+            Some(tile) if tile.splits > 1 && !self.last_reduces => &[Part::Partial, Part::Reduce],
+            _ => &[Part::Whole],
+        }
+    }
 
     /// What the kernel of a tile is specialised by beside the tile.
     pub fn defines(&self, tile: &Tile) -> Vec<(&'static str, u32)> {
-        if tile.method != Method::Matrix {
-            return Vec::new();
+        match tile.method {
+            Method::Tiled | Method::Subgroup => return Vec::new(),
+            // Copies that do not wait came with 80.
+            Method::Mma if self.mma >= 80 => return vec![("MMA_80", 1), ("STAGES", 4)],
+            Method::Mma => return vec![("STAGES", 2)],
+            Method::Matrix => {}
         }
         let mut defines =
             vec![("MATRIX", self.matrix), ("SUBGROUP", self.subgroup_max), ("BLOCK", Tile::BLOCK)];
@@ -193,6 +211,10 @@ impl Facts {
                 let fits = (1..=self.threads).contains(&self.matrix_threads(tile));
                 self.matrix > 0 && fits && dtypes.contains(&Some(DType::F16))
             }
+            Method::Mma => match dtypes.contains(&Some(DType::BF16)) {
+                true => self.mma >= 80,
+                false => self.mma > 0 && dtypes.contains(&Some(DType::F16)),
+            },
         }
     }
 }
@@ -204,10 +226,13 @@ mod tests {
     #[test]
     fn a_split_sum_is_two_dispatches() {
         let tile = Tile::tiled(64);
-        assert_eq!(Tile::parts(None), [Part::Whole]);
-        assert_eq!(Tile::parts(Some(tile)), [Part::Whole]);
+        let parts = |tile| Facts::LEAST.parts(tile);
+        assert_eq!(parts(None), [Part::Whole]);
+        assert_eq!(parts(Some(tile)), [Part::Whole]);
         let split = Tile { splits: 4, ..tile };
-        assert_eq!(Tile::parts(Some(split)), [Part::Partial, Part::Reduce]);
+        assert_eq!(parts(Some(split)), [Part::Partial, Part::Reduce]);
+        let waits = Facts { last_reduces: true, ..Facts::LEAST };
+        assert_eq!(waits.parts(Some(split)), [Part::Whole]);
         assert_eq!(
             (tile.to_string(), split.to_string()),
             ("tiled 64x64".into(), "tiled 64x64 / 4".into())

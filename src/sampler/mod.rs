@@ -295,14 +295,7 @@ fn storage(precision: Precision, backend: &dyn Backend) -> Result<DType> {
         Precision::Auto => return Ok(backend.preferred()),
         Precision::F32 => DType::F32,
         Precision::F16 => DType::F16,
-        Precision::Bf16 => {
-            return Err(Error::invalid(
-                "--precision",
-                "auto, f32 or f16: no backend of this build stores bf16",
-                "bf16",
-                "use --precision f16, or auto",
-            ));
-        }
+        Precision::Bf16 => DType::BF16,
     };
     if !backend.supports(wanted) {
         return Err(Error::invalid(

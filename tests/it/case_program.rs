@@ -134,7 +134,11 @@ fn pack(values: &[f32], dtype: DType) -> Vec<u32> {
             let half = |v: Option<&f32>| half::f16::from_f32(*v.unwrap_or(&0.0)).to_bits() as u32;
             values.chunks(2).map(|p| half(p.first()) | half(p.get(1)) << 16).collect()
         }
-        _ => values.iter().map(|v| v.to_bits()).collect(),
+        DType::BF16 => {
+            let half = |v: Option<&f32>| half::bf16::from_f32(*v.unwrap_or(&0.0)).to_bits() as u32;
+            values.chunks(2).map(|p| half(p.first()) | half(p.get(1)) << 16).collect()
+        }
+        DType::F32 | DType::U32 => values.iter().map(|v| v.to_bits()).collect(),
     }
 }
 
@@ -165,6 +169,7 @@ pub fn tolerance(case: &Case, arg: usize, storage: DType, expected: f64) -> f64 
     let f32_part = case.atol as f64 + case.rtol as f64 * expected.abs();
     match case.args[arg].dtype(storage) {
         Some(DType::F16) => f32_part + expected.abs() * f64::powi(2.0, -10) + f64::powi(2.0, -24),
+        Some(DType::BF16) => f32_part + expected.abs() * f64::powi(2.0, -7),
         _ => f32_part,
     }
 }

@@ -19,6 +19,7 @@ impl Memory {
     fn new(case: &Case, storage: DType) -> Memory {
         let round = |v: &f32| match storage {
             DType::F16 => half::f16::from_f32(*v).to_f64(),
+            DType::BF16 => half::bf16::from_f32(*v).to_f64(),
             _ => f64::from(*v),
         };
         let mut memory = Memory {

@@ -129,6 +129,7 @@ impl AdapterInfo {
             workgroup_bytes: self.workgroup_memory_bytes,
             threads: self.workgroup_threads,
             software: self.software,
+            ..Facts::LEAST
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the driver compiled, kept on disk from one start to the next (Vulkan only). A file that
 //! cannot be used is a note, and is replaced.
 
+use crate::backend::kept::{content, framed};
 use crate::backend::tune::{replace, slug};
 use crate::lock::locked;
 use std::fs;
@@ -9,10 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use wgpu::{Device, ErrorFilter, PipelineCache, PipelineCacheDescriptor};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
-
-/// What a file of ours starts with; the hash of the rest follows.
-const MAGIC: &[u8; 8] = b"unnoise1";
-const HEADER: usize = MAGIC.len() + size_of::<u128>();
 
 /// The pipeline cache of a device and its file.
 pub(super) struct Compiled {
@@ -105,17 +102,6 @@ fn cache(device: &Device, data: Option<&[u8]>) -> Result<PipelineCache, String> 
         None => Ok(cache),
         Some(_) => Err("it is of another device or version".to_string()),
     }
-}
-
-/// The bytes of a file that holds `data`.
-fn framed(data: &[u8]) -> Vec<u8> {
-    [MAGIC.as_slice(), &xxh3_128(data).to_le_bytes(), data].concat()
-}
-
-/// What a file holds, if it is whole.
-fn content(file: &[u8]) -> Option<&[u8]> {
-    let (header, data) = file.split_at_checked(HEADER)?;
-    (header == &framed(data)[..HEADER]).then_some(data)
 }
 
 #[cfg(test)]

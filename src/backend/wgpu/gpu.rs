@@ -76,7 +76,7 @@ impl Gpu {
         let identity = Identity {
             adapter: info.name.clone(),
             driver: info.driver.clone(),
-            sources: source::fingerprint(),
+            sources: source::fingerprint(source::Language::Wgsl),
         };
         Ok(Gpu {
             device,

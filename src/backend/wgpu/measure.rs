@@ -2,9 +2,10 @@
 
 use super::gpu::Gpu;
 use super::prepare::Storage;
-use super::record::{Recorder, Work};
+use super::record::Recorder;
 use super::run::{Dispatch, record};
 use crate::backend::tune::Timer;
+use crate::backend::work::Work;
 use crate::error::Result;
 use crate::ops::{Cursor, Tile};
 use crate::program::Program;
@@ -55,9 +56,9 @@ impl<'a> Measure<'a> {
 impl Timer for Measure<'_> {
     fn compile(&mut self, call: usize, tiles: &[Tile]) {
         let cut = &self.work.launches[call];
-        let args = cut.launch.call.args();
+        let call = cut.launch.call;
         let variants = tiles.iter().flat_map(|tile| cut.variants(Some(*tile)));
-        let variants: Vec<_> = variants.map(|variant| (variant, args)).collect();
+        let variants: Vec<_> = variants.map(|variant| (variant, call)).collect();
         // One that does not compile is found when it is timed, by itself.
         drop(self.gpu.pipelines.all(self.gpu, &variants));
     }

@@ -6,7 +6,6 @@
 mod adapters;
 mod compiled;
 mod gpu;
-mod grid;
 mod matrix;
 mod measure;
 mod pipeline;
@@ -106,7 +105,11 @@ impl Backend for Wgpu {
     }
 
     fn supports(&self, dtype: DType) -> bool {
-        dtype != DType::F16 || self.gpu.info.f16
+        match dtype {
+            DType::F32 | DType::U32 => true,
+            DType::F16 => self.gpu.info.f16,
+            DType::BF16 => false,
+        }
     }
 
     /// f16 where hardware has it: half the bytes. A software driver only emulates it.

@@ -5,7 +5,7 @@ use super::reflect::{Bound, Kernel};
 use crate::backend::source::{self, Variant};
 use crate::error::Result;
 use crate::lock::locked;
-use crate::ops::{Arg, Cursor};
+use crate::ops::{Arg, Call, Cursor};
 use rayon::prelude::*;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -25,15 +25,11 @@ pub(super) struct Pipelines(Mutex<HashMap<Variant, Arc<Pipeline>>>);
 
 impl Pipelines {
     /// The pipeline of each variant; missing ones are compiled on all cores.
-    pub fn all(
-        &self,
-        gpu: &Gpu,
-        variants: &[(Variant, &'static [Arg])],
-    ) -> Result<Vec<Arc<Pipeline>>> {
+    pub fn all(&self, gpu: &Gpu, variants: &[(Variant, Call)]) -> Result<Vec<Arc<Pipeline>>> {
         let wanted: HashMap<&Variant, &[Arg]> = {
             let made = locked(&self.0);
             let missing = variants.iter().filter(|(variant, _)| !made.contains_key(variant));
-            missing.map(|(variant, args)| (variant, *args)).collect()
+            missing.map(|(variant, call)| (variant, call.args())).collect()
         };
         // An OpenGL context serves one thread at a time, and wgpu gives up on one that waits long.
         let together = if gpu.info.backend == "gl" { wanted.len().max(1) } else { 1 };

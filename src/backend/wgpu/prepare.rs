@@ -3,9 +3,10 @@
 use super::gpu::Gpu;
 use super::matrix;
 use super::measure::Measure;
-use super::record::{Recorder, Work};
+use super::record::Recorder;
 use super::run::{Dispatch, Pace, Uploads, WgpuSession};
 use crate::backend::tune::Tuning;
+use crate::backend::work::Work;
 use crate::backend::{WeightSource, packed};
 use crate::error::{Error, Result};
 use crate::ops::Facts;
@@ -40,7 +41,7 @@ pub(super) fn prepare_on(
     program.validate()?;
     program.slots.iter().try_for_each(|slot| check_size(gpu, slot))?;
     program.arenas.iter().try_for_each(|bytes| check_arena(gpu, *bytes))?;
-    let work = Work::of(gpu, facts, program);
+    let work = Work::of(program, facts, gpu.info.max_binding_bytes.min(gpu.info.max_buffer_bytes));
     let slots = gpu.guarded(|| slots(gpu, program, weights))?;
     let mut tuned = work.classes();
     gpu.tuner.choose(tuning, &mut tuned, &mut Measure::new(gpu, program, &slots, &work))?;

@@ -1,89 +1,18 @@
 //! The dispatches of launches: variants, parameters, bind groups, grids.
 
 use super::gpu::Gpu;
-use super::grid::grid;
 use super::pipeline::Pipeline;
 use super::prepare::{Storage, padded};
 use super::reflect::Bound;
 use super::run::Dispatch;
+use crate::backend::grid::workgroups;
 use crate::backend::source::Variant;
-use crate::backend::tune::{Tuned, class};
+use crate::backend::tune::Tuned;
+use crate::backend::work::Work;
 use crate::error::Result;
-use crate::ops::{Arg, Facts, Part, Tile};
+use crate::ops::{Part, Tile};
 use crate::program::{Launch, Program};
-use crate::tensor::DType;
 use wgpu::{BindGroupEntry, BindingResource, Buffer, BufferUsages};
-
-/// A launch and the ways to cut it.
-pub(super) struct Cut<'a> {
-    pub launch: &'a Launch,
-    /// The element types of its arguments.
-    pub dtypes: Vec<Option<DType>>,
-    /// The ways to cut it that fit the device; none for an op without a choice.
-    pub candidates: Vec<Tile>,
-    /// What it has in common with launches that take the same tile.
-    pub class: String,
-    /// How often a run launches it.
-    pub times: u64,
-    /// What the device can do.
-    facts: Facts,
-}
-
-/// Every launch of a program, prologue first.
-pub(super) struct Work<'a> {
-    pub launches: Vec<Cut<'a>>,
-}
-
-impl<'a> Work<'a> {
-    pub fn of(gpu: &Gpu, facts: Facts, program: &'a Program) -> Work<'a> {
-        let most = gpu.info.max_binding_bytes.min(gpu.info.max_buffer_bytes);
-        let rows = |body| program.rows.iter().filter(|row| row.body == body).count() as u64;
-        let bodies = program.bodies.iter().enumerate().flat_map(|(i, body)| {
-            let times = rows(i);
-            body.launches.iter().map(move |launch| (launch, times))
-        });
-        let cut = |(launch, times): (&'a Launch, u64)| {
-            let dtypes = program.dtypes(launch);
-            let mut candidates = launch.call.tiles(&dtypes, &facts);
-            candidates.retain(|tile| padded(partial_bytes(launch, tile)) <= most);
-            let class = class(&launch.call, &dtypes);
-            Cut { launch, dtypes, candidates, class, times, facts }
-        };
-        let prologue = program.prologue.iter().map(|launch| (launch, 1));
-        Work { launches: prologue.chain(bodies).map(cut).collect() }
-    }
-
-    /// The classes of the launches, each with its default.
-    pub fn classes(&self) -> Tuned {
-        let mut tuned = Tuned::default();
-        for (i, cut) in self.launches.iter().enumerate() {
-            let Cut { launch, candidates, class, times, .. } = cut;
-            tuned.add(i, &launch.call, class.clone(), candidates, *times);
-        }
-        tuned
-    }
-
-    /// The variants of all launches, cut as was chosen.
-    pub fn variants(&self, tuned: &Tuned) -> Vec<(Variant, &'static [Arg])> {
-        let variants = self.launches.iter().flat_map(|cut| {
-            let args = cut.launch.call.args();
-            cut.variants(tuned.tile(&cut.class)).into_iter().map(move |variant| (variant, args))
-        });
-        variants.collect()
-    }
-}
-
-impl Cut<'_> {
-    /// The variants of its dispatches when cut as `tile`.
-    pub fn variants(&self, tile: Option<Tile>) -> Vec<Variant> {
-        Variant::of(&self.launch.call, &self.dtypes, tile, &self.facts)
-    }
-}
-
-/// Bytes of the sums between the dispatches of a launch; 0 for one dispatch.
-fn partial_bytes(launch: &Launch, tile: &Tile) -> u64 {
-    if tile.splits > 1 { 4 * tile.splits as u64 * launch.call.partial() as u64 } else { 0 }
-}
 
 /// Makes the bind groups of launches; their parameters lie in one uniform buffer.
 pub(super) struct Recorder<'a> {
@@ -119,11 +48,7 @@ impl<'a> Recorder<'a> {
             let offset = i as u64 * Self::stride(gpu);
             gpu.queue.write_buffer(&params, offset, &params_of(cut.launch));
         }
-        let needs = work.launches.iter().flat_map(|cut| {
-            let chosen = |tile: &&Tile| tuned.is_none_or(|t| t.tile(&cut.class) == Some(**tile));
-            cut.candidates.iter().filter(chosen).map(|tile| partial_bytes(cut.launch, tile))
-        });
-        let partial = padded(needs.max().unwrap_or(0));
+        let partial = padded(work.partial_bytes(tuned));
         let partial = buffer("partial", partial, BufferUsages::STORAGE);
         Recorder { gpu, program, slots, work, params, partial }
     }
@@ -136,7 +61,7 @@ impl<'a> Recorder<'a> {
     /// The dispatches of launch `index`, cut as `tile`.
     pub fn launch(&self, index: usize, tile: Option<Tile>) -> Result<Vec<Dispatch>> {
         let cut = &self.work.launches[index];
-        let variants = cut.variants(tile).into_iter().map(|v| (v, cut.launch.call.args()));
+        let variants = cut.variants(tile).into_iter().map(|v| (v, cut.launch.call));
         let variants: Vec<_> = variants.collect();
         let pipelines = self.gpu.pipelines.all(self.gpu, &variants)?;
         let dispatches = pipelines.iter().zip(&variants);
@@ -176,12 +101,19 @@ impl<'a> Recorder<'a> {
         Ok(Dispatch {
             pipeline: pipeline.pipeline.clone(),
             bind_group,
-            grid: grid(&launch.call, variant, &pipeline.kernel, most)?,
+            grid: folded(workgroups(&launch.call, variant, false, &pipeline.kernel)?, most),
             last,
             flops: once * launch.call.flops() as f64,
             bytes: once * bytes.sum::<usize>() as f64,
         })
     }
+}
+
+/// Workgroups in x and y, at most `most` in each. A long grid is folded, so that `x * y` may pass
+/// the number of workgroups; kernels leave when theirs lies past the end.
+fn folded(workgroups: u64, most: u32) -> [u32; 2] {
+    let y = workgroups.div_ceil(most as u64);
+    [workgroups.div_ceil(y) as u32, y as u32]
 }
 
 /// The parameters as a uniform buffer holds them.

@@ -1,5 +1,6 @@
 //! What a kernel binds, read from the kernel itself: bindings are never typed twice.
 
+use crate::backend::grid::Constants;
 use crate::backend::source::Variant;
 use crate::error::{Error, Result};
 use crate::ops::{Access, Arg, Part};
@@ -56,9 +57,13 @@ impl Kernel {
         let constants = constants(&module);
         Ok(Kernel { module, bindings, threads, constants })
     }
+}
 
-    /// The value of a constant that the kernel declares.
-    pub fn constant(&self, name: &str) -> Result<u32> {
+impl Constants for Kernel {
+    fn threads(&self) -> u32 {
+        self.threads
+    }
+    fn constant(&self, name: &str) -> Result<u32> {
         let found = self.constants.get(name).copied();
         found.ok_or_else(|| wrong(name, "a constant in the kernel", "none"))
     }

@@ -1,10 +1,11 @@
 //! The ways to cut a convolution, the default first.
 //!
-//! A tile is `rows` output pixels of one sample, 8 x 8, 4 x 8 or 4 x 4, and `columns` output
-//! channels. Smaller tiles share less of what they load, larger ones leave a small map to few
-//! workgroups; splits share out the sum over the input channels instead.
+//! A tile is `rows` output pixels of one sample, 8 x 16, 8 x 8, 4 x 8 or 4 x 4, and `columns`
+//! output channels. Smaller tiles share less of what they load, larger ones leave a small map to
+//! few workgroups; splits share out the sum over the input channels instead.
 
 use super::Params;
+use crate::ops::mma::{self, Product};
 use crate::ops::tile::Method;
 use crate::ops::{Facts, Tile};
 use crate::tensor::DType;
@@ -16,7 +17,11 @@ fn workgroups_wanted(facts: &Facts) -> u32 {
 
 /// Height and width of a tile of `rows` pixels, as in the kernel.
 const fn sides(rows: u32) -> (u32, u32) {
-    if rows > 16 { (rows / 8, 8) } else { (rows / 4, 4) }
+    match rows {
+        65.. => (rows / 16, 16),
+        17.. => (rows / 8, 8),
+        _ => (rows / 4, 4),
+    }
 }
 
 /// Tiles of one sample.
@@ -104,13 +109,51 @@ fn matrix(p: &Params, dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
     Tile::matrices(p.cout).filter(fits).collect()
 }
 
+/// [`Method::Mma`]: operands of one half type, pixels in whole chunks of 16 bytes.
+fn mma(p: &Params, dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
+    let skips: &[usize] = if p.sa + p.sb > 0 { &[7, 8] } else { &[] };
+    let bound = [0, 1, 2].iter().chain(skips).filter_map(|i| *dtypes.get(*i)?);
+    let operands: Vec<DType> = bound.collect();
+    let halves = operands
+        .first()
+        .is_some_and(|first| first.is_half() && operands.iter().all(|t| t == first));
+    let whole = [p.ca, p.cb, p.sa, p.sb].iter().all(|c| c % 8 == 0);
+    if !halves || !whole || p.states > 0 {
+        return Vec::new();
+    }
+    let taps = p.k * p.k;
+    let fits = |tile: &Tile| {
+        let enough = tile.rows == 16 || p.ho * p.wo > tile.rows / 2;
+        enough && has_place(p, tile) && facts.hold_mma(tile, 2 * halo(p, tile), 1)
+    };
+    let product = Product {
+        columns: p.cout,
+        parts: 1,
+        taps,
+        splits: 16,
+        down: &|rows| p.n * pictures(p, rows),
+        stages: &|stage| p.cin().div_ceil(stage) * taps + (p.sa + p.sb).div_ceil(stage),
+        fits: &fits,
+    };
+    mma::candidates(&product, facts)
+}
+
+/// Pixels that are staged for a tile under [`Method::Mma`]: those under the filter, or its own.
+fn halo(p: &Params, tile: &Tile) -> u32 {
+    let (height, width) = sides(tile.rows);
+    let spread = if p.k == 1 { 1 } else { p.stride };
+    (((height - 1) * spread + p.k) * ((width - 1) * spread + p.k)).max(tile.rows)
+}
+
 /// Each candidate once, split where its map is small; those that run best unmeasured first.
 pub(super) fn tiles(p: &Params, dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
     let (subgroup, matrix, tiled) = (subgroup(p, facts), matrix(p, dtypes, facts), tiled(p, facts));
     let all = if facts.software { [subgroup, matrix, tiled] } else { [matrix, tiled, subgroup] };
     let mut all = all.concat();
     all.retain(|tile| facts.allow(tile, dtypes) && has_place(p, tile));
-    let mut chosen: Vec<Tile> = Vec::new();
+    // These come with their splits.
+    let mut chosen = mma(p, dtypes, facts);
+    chosen.retain(|tile| facts.allow(tile, dtypes));
     for tile in all {
         let split = splits(p, &tile, facts).map(|splits| Tile { splits, ..tile });
         // Without a measurement a device that is far from full is given the split one.
@@ -167,5 +210,17 @@ mod tests {
         let subgroup = ["subgroup 32x128", "subgroup 16x256"];
         assert_eq!(named(256), [&matrix[..], &tiled, &subgroup].concat());
         assert_eq!(named(64), [&matrix[1..], &tiled[1..2], &subgroup].concat());
+    }
+
+    #[test]
+    fn a_card_multiplies_halves_by_mma_where_pixels_are_whole_chunks() {
+        let card = Facts { mma: 80, processors: 132, workgroup_bytes: 99 << 10, ..Facts::LEAST };
+        let method = |ca, cout, storage| first(ca, cout, card, storage).method;
+        assert_eq!(method(128, 128, DType::F16), Method::Mma);
+        assert_eq!(method(128, 3, DType::BF16), Method::Mma);
+        assert_eq!(method(124, 128, DType::F16), Method::Tiled);
+        assert_eq!(method(128, 128, DType::F32), Method::Tiled);
+        assert_eq!(first(128, 3, card, DType::F16).columns, 8);
+        assert!(first(1280, 128, card, DType::F16).splits > 1);
     }
 }

@@ -1,6 +1,7 @@
 //! How `linear` may be cut.
 
 use super::{Norm, Params};
+use crate::ops::mma::{self, Product};
 use crate::ops::{Facts, Method, Tile};
 use crate::tensor::DType;
 
@@ -22,6 +23,36 @@ fn matrix(p: &Params, dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
         rows && facts.hold(tile, tile.rows, MATRIX_K, parts)
     };
     Tile::matrices(p.n).filter(fits).collect()
+}
+
+/// [`Method::Mma`]: operands of one half type, rows of x in whole chunks of 16 bytes.
+fn mma(p: &Params, dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
+    let halves = match dtypes {
+        [Some(x), Some(weight), ..] => x == weight && x.is_half(),
+        _ => false,
+    };
+    // Gates begin behind the values, where a copy of eight bytes can.
+    if !halves || !p.k.is_multiple_of(8) || (p.gate != 0 && !p.n.is_multiple_of(4)) {
+        return Vec::new();
+    }
+    let (rows, parts) = (p.sample_rows(), 1 + p.gate);
+    let fits = |tile: &Tile| {
+        // The least tile that holds all rows is enough, and two tiles of sums are of 64 columns.
+        let rows = tile.rows == 16 || rows > tile.rows / 2;
+        rows && parts * tile.columns <= 128
+            && keeps_moments(p, tile)
+            && facts.hold_mma(tile, facts.staged_rows(tile), parts)
+    };
+    let product = Product {
+        columns: p.n,
+        parts,
+        taps: 1,
+        splits: if p.gate != 0 { 1 } else { 16 },
+        down: &|tile| p.m / rows * rows.div_ceil(tile),
+        stages: &|stage| p.k.div_ceil(stage),
+        fits: &fits,
+    };
+    mma::candidates(&product, facts)
 }
 
 /// Splits of k that bring a product to enough workgroups, if it has few.
@@ -67,13 +98,16 @@ fn with_split(p: &Params, facts: &Facts, mut tiles: Vec<Tile>) -> Vec<Tile> {
 /// A driver that runs on the processor pays for loads, which the subgroup's broadcasts save, and
 /// has few cores to fill; a GPU has registers for larger tiles, and splits k where there are few.
 pub(super) fn tiles(p: &Params, dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
-    let methods = [subgroup(p), matrix(p, dtypes, facts), tiled(p)];
-    let [subgroup, matrix, tiled] = methods.map(|mut tiles| {
+    let methods = [subgroup(p), matrix(p, dtypes, facts), mma(p, dtypes, facts), tiled(p)];
+    let [subgroup, matrix, mma, tiled] = methods.map(|mut tiles| {
         tiles.retain(|tile| facts.allow(tile, dtypes));
         tiles
     });
     let [matrix, tiled] = [matrix, tiled].map(|tiles| with_split(p, facts, tiles));
-    let all = if facts.software { [subgroup, matrix, tiled] } else { [matrix, tiled, subgroup] };
+    let all = match facts.software {
+        true => [subgroup, mma, matrix, tiled],
+        false => [mma, matrix, tiled, subgroup],
+    };
     let mut tiles = all.concat();
     tiles.retain(|tile| keeps_moments(p, tile));
     tiles.truncate(Tile::MOST);
@@ -146,5 +180,24 @@ mod tests {
         assert_eq!(first(params(4096, 320, 328), &halves), Method::Tiled);
         let mixed = [Some(DType::F32), Some(DType::F16)];
         assert_eq!(first(params(4096, 320, 320), &mixed), Method::Tiled);
+    }
+
+    #[test]
+    fn a_card_multiplies_halves_by_mma_where_rows_are_whole_chunks() {
+        let card = Facts { mma: 80, processors: 132, workgroup_bytes: 99 << 10, ..Facts::LEAST };
+        let first = |p: Params, dtype| tiles(&p, &[Some(dtype); 2], &card)[0].method;
+        for half in [DType::F16, DType::BF16] {
+            assert_eq!(first(params(4096, 320, 330), half), Method::Mma);
+            assert_eq!(first(params(4096, 324, 320), half), Method::Tiled);
+        }
+        assert_eq!(first(params(4096, 320, 320), DType::F32), Method::Tiled);
+        let gated = |n| Params { gate: 1, ..params(64, 320, n) };
+        assert_eq!(first(gated(320), DType::F16), Method::Mma);
+        assert_eq!(first(gated(322), DType::F16), Method::Tiled);
+        let halves = [Some(DType::F16); 2];
+        let whole = |tile: &Tile| tile.method != Method::Mma || tile.splits == 1;
+        assert!(tiles(&gated(320), &halves, &card).iter().all(whole));
+        let split = tiles(&params(64, 1280, 320), &halves, &card);
+        assert!(split[0].splits > 1 && split[1] == Tile { splits: 1, ..split[0] }, "{split:?}");
     }
 }

@@ -8,81 +8,40 @@
 //! which is `vec4<<arg>_t>` or `<arg>_t`: shaders declare each of them once.
 
 use crate::error::{Error, Result};
-use crate::ops::{self, Arg, Call, Facts, Method, Part, Tile};
+use crate::ops::{self, Arg, Call, Facts, Part, Tile};
 use crate::tensor::DType;
-use std::fmt::Write as _;
 use xxhash_rust::xxh3::Xxh3;
 
+/// Embeds sources of `folder` by name.
 macro_rules! embed {
-    ($($name:literal),+ $(,)?) => {
-        &[$(($name, include_str!(concat!("../../shaders/", $name, ".wgsl")))),+]
+    ($folder:literal, $ending:literal, [$($name:literal),* $(,)?]) => {
+        &[$(($name, include_str!(concat!("../../../", $folder, "/", $name, $ending)))),*]
     };
 }
 
-/// WGSL files of ops, by name.
-const WGSL: &[(&str, &str)] = embed![
-    "activation",
-    "add",
-    "attention",
-    "combine",
-    "concat",
-    "control",
-    "conv2d",
-    "conv_step",
-    "embedding",
-    "geglu",
-    "group_norm",
-    "guidance",
-    "linear",
-    "mixture",
-    "model_input",
-    "multiply_add",
-    "noise",
-    "predict",
-    "resample",
-    "scale_shift",
-    "solver_step",
-    "time_embedding",
-    "trace",
-];
+mod cuda;
+mod wgsl;
 
-/// WGSL files that others import, by path.
-const WGSL_COMMON: &[(&str, &str)] = embed![
-    "common/activate",
-    "common/addends",
-    "common/adaptive",
-    "common/attention_load",
-    "common/conv",
-    "common/conv_fields",
-    "common/conv_load",
-    "common/cursor",
-    "common/draw",
-    "common/epilogue",
-    "common/gemm",
-    "common/grid",
-    "common/halo",
-    "common/halo_matrix",
-    "common/lanes",
-    "common/linear_load",
-    "common/matrix",
-    "common/moments",
-    "common/normal",
-    "common/output",
-    "common/philox",
-    "common/prediction",
-    "common/reduce",
-    "common/results",
-    "common/row",
-    "common/row_product",
-    "common/rowmap",
-    "common/sincos",
-    "common/state",
-    "common/step",
-    "common/step_fields",
-    "common/subgroup",
-    "common/update",
-    "common/vector",
-];
+pub use cuda::{FACTS, cuda, cuda_unit};
+pub use wgsl::wgsl;
+
+/// What kernels are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    Wgsl,
+    Cuda,
+}
+
+impl Language {
+    /// Every source: those of ops by name, those that others import by path.
+    fn files(self) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+        let [ops, common] = match self {
+            Language::Wgsl => wgsl::FILES,
+            Language::Cuda => cuda::FILES,
+        };
+        ops.iter().chain(common)
+    }
+}
 
 /// What a kernel is compiled for: two launches with equal variants share a pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -114,7 +73,7 @@ impl Variant {
             tile,
             part: *part,
         };
-        Tile::parts(tile).iter().map(variant).collect()
+        facts.parts(tile).iter().map(variant).collect()
     }
 
     /// Every variant that `call` may be given on a device of these `facts`.
@@ -147,46 +106,11 @@ impl Variant {
     }
 }
 
-/// The complete WGSL source of one variant of the kernel whose buffers are `args`.
-///
-/// # Errors
-/// `Error::Invalid` with file and line if a source is not well formed.
-pub fn wgsl(variant: &Variant, args: &[Arg]) -> Result<String> {
-    let mut text = String::new();
-    if variant.dtypes.contains(&Some(DType::F16)) {
-        text.push_str("enable f16;\n");
-    }
-    if variant.tile.is_some_and(|tile| tile.method == Method::Matrix) {
-        text.push_str("enable wgpu_cooperative_matrix;\n");
-    }
-    let defines = variant.defines();
-    for (name, value) in ops::constants().iter().chain(&defines) {
-        let _ = writeln!(text, "const {name}: u32 = {value}u;");
-    }
-    for (arg, dtype) in variant.bound(args) {
-        let name = arg.name;
-        let _ = writeln!(text, "alias {name}_t = {dtype};");
-        if let Some(define) = arg.wide {
-            let wide = defines.iter().any(|(name, _)| *name == define);
-            let unit = if wide { format!("vec4<{name}_t>") } else { format!("{name}_t") };
-            let _ = writeln!(text, "alias {name}_v = {unit};");
-        }
-    }
-    let mut expander = Expander {
-        files: &|path| WGSL.iter().chain(WGSL_COMMON).find(|(n, _)| *n == path).map(|(_, t)| *t),
-        defined: variant.defined(args),
-        included: Vec::new(),
-        text,
-    };
-    expander.file(variant.op)?;
-    Ok(expander.text)
-}
-
-/// A hash, as hex, of every source and of the constants in it: what was measured or compiled with
-/// one text says nothing about another.
-pub fn fingerprint() -> String {
+/// A hash, as hex, of every source in `language` and of the constants in it: what was measured or
+/// compiled with one text says nothing about another.
+pub fn fingerprint(language: Language) -> String {
     let mut hash = Xxh3::new();
-    for (name, text) in WGSL.iter().chain(WGSL_COMMON) {
+    for (name, text) in language.files() {
         hash.update(name.as_bytes());
         hash.update(&(text.len() as u64).to_le_bytes());
         hash.update(text.as_bytes());
@@ -202,6 +126,8 @@ struct Expander<'a> {
     files: &'a dyn Fn(&str) -> Option<&'a str>,
     defined: Vec<String>,
     included: Vec<String>,
+    /// Whether `#pragma` is a line like any other.
+    pragmas: bool,
     text: String,
 }
 
@@ -233,7 +159,11 @@ impl Expander<'_> {
                         return Err(malformed(name, number + 1, "an open #ifdef", "#endif"));
                     }
                 }
-                (Some(word), _) if word.starts_with('#') => {
+                (Some("#pragma"), _) if self.pragmas && !kept.contains(&false) => {
+                    self.text.push_str(line);
+                    self.text.push('\n');
+                }
+                (Some(word), _) if word.starts_with('#') && word != "#pragma" => {
                     return Err(malformed(
                         name,
                         number + 1,
@@ -274,25 +204,11 @@ mod tests {
             files: &|path| files.iter().find(|(n, _)| *n == path).map(|(_, text)| *text),
             defined: defined.iter().map(|d| d.to_string()).collect(),
             included: Vec::new(),
+            pragmas: false,
             text: String::new(),
         };
         expander.file("main")?;
         Ok(expander.text)
-    }
-
-    /// `geglu` binds x and y in quads of channels where those divide by four.
-    #[test]
-    fn a_buffer_is_wide_under_the_define_that_its_argument_names() {
-        let prelude = |c| {
-            let call = Call::from(ops::geglu::Params { n: 1, c });
-            let dtypes = [Some(DType::F32), Some(DType::F16)];
-            let variant = &Variant::of(&call, &dtypes, None, &Facts::LEAST)[0];
-            wgsl(variant, call.args()).unwrap()
-        };
-        for (c, unit) in [(8, "vec4<y_t>"), (6, "y_t")] {
-            let declared = format!("alias y_t = f16;\nalias y_v = {unit};\n");
-            assert!(prelude(c).contains(&declared), "{}", prelude(c));
-        }
     }
 
     #[test]

@@ -1,24 +1,36 @@
-//! How many workgroups a launch needs.
+//! How many workgroups a launch needs, in whatever language its kernel is written.
 
-use super::reflect::Kernel;
-use crate::backend::source::Variant;
+use super::source::Variant;
 use crate::error::Result;
 use crate::ops::{Call, Part, conv2d, resample};
 
-/// Workgroups in x and y of one dispatch of `call`, at most `most` in a dimension. A long grid is
-/// folded, so that `x * y` may pass the number of workgroups; kernels leave when theirs lies past
-/// the end.
-pub fn grid(call: &Call, variant: &Variant, kernel: &Kernel, most: u32) -> Result<[u32; 2]> {
-    let splits = match (variant.part, variant.tile) {
-        (Part::Partial, Some(tile)) => tile.splits as u64,
-        _ => 1,
-    };
-    let workgroups = (workgroups(call, kernel)? * splits).max(1);
-    let y = workgroups.div_ceil(most as u64);
-    Ok([workgroups.div_ceil(y) as u32, y as u32])
+/// What a compiled kernel says of itself.
+pub trait Constants {
+    /// Threads of a workgroup.
+    fn threads(&self) -> u32;
+    /// The value of a constant that the kernel declares.
+    ///
+    /// # Errors
+    /// `Error::Invalid` if it declares none of this name.
+    fn constant(&self, name: &str) -> Result<u32>;
 }
 
-fn workgroups(call: &Call, kernel: &Kernel) -> Result<u64> {
+/// Workgroups of one dispatch of `call`. `last_reduces` as in [`crate::ops::Facts`].
+pub fn workgroups(
+    call: &Call,
+    variant: &Variant,
+    last_reduces: bool,
+    kernel: &impl Constants,
+) -> Result<u64> {
+    let splits = match (variant.part, variant.tile) {
+        (Part::Partial, Some(tile)) => tile.splits as u64,
+        (Part::Whole, Some(tile)) if last_reduces => tile.splits as u64,
+        _ => 1,
+    };
+    Ok((of_whole(call, kernel)? * splits).max(1))
+}
+
+fn of_whole(call: &Call, kernel: &impl Constants) -> Result<u64> {
     let items = match call {
         Call::Linear(p) => {
             // A tile holds rows of one sample where samples matter.
@@ -33,16 +45,16 @@ fn workgroups(call: &Call, kernel: &Kernel) -> Result<u64> {
         }
         Call::Control(p) => return Ok(if p.batch != 0 { 1 } else { p.b as u64 }),
         Call::GroupNorm(p) => return Ok(p.n as u64 * p.groups as u64),
-        Call::Activation(p) => vectors(kernel, [p.n, 1, p.c])?,
-        Call::Add(p) => vectors(kernel, [p.n, p.hw, p.c])?,
-        Call::Concat(p) => vectors(kernel, [p.n, 1, p.ca + p.cb])?,
-        Call::Embedding(p) => vectors(kernel, [p.n, 1, p.c])?,
-        Call::Geglu(p) => vectors(kernel, [p.n, 1, p.c])?,
-        Call::ScaleShift(p) => vectors(kernel, [p.n, p.hw, p.c])?,
+        Call::Activation(p) => vectors(kernel, &[p.n, 1, p.c])?,
+        Call::Add(p) => vectors(kernel, &[p.n, p.hw, p.c])?,
+        Call::Concat(p) => vectors(kernel, &[p.n, 1, p.ca + p.cb])?,
+        Call::Embedding(p) => vectors(kernel, &[p.n, 1, p.c])?,
+        Call::Geglu(p) => vectors(kernel, &[p.n, 1, p.c])?,
+        Call::ScaleShift(p) => vectors(kernel, &[p.n, p.hw, p.c])?,
         Call::Resample(p) if p.mode == resample::Mode::Down as u32 => {
-            vectors(kernel, [p.n, p.h / 2, p.w / 2, p.c])?
+            vectors(kernel, &[p.n, p.h / 2, p.w / 2, p.c])?
         }
-        Call::Resample(p) => vectors(kernel, [4, p.n, p.h, p.w, p.c])?,
+        Call::Resample(p) => vectors(kernel, &[4, p.n, p.h, p.w, p.c])?,
         Call::Mixture(p) => p.n as u64,
         Call::ModelInput(p) => p.n as u64 * p.hw as u64,
         Call::MultiplyAdd(p) => p.n as u64,
@@ -54,17 +66,17 @@ fn workgroups(call: &Call, kernel: &Kernel) -> Result<u64> {
         Call::Predict(p) => p.b as u64 * p.c as u64 * p.hw as u64,
         Call::Guidance(p) => p.b as u64 * p.cf as u64 * p.hw as u64,
     };
-    Ok(items.div_ceil(kernel.threads as u64))
+    Ok(items.div_ceil(kernel.threads() as u64))
 }
 
 /// Tiles of a matrix product with `rows` rows and `columns` columns.
-fn tiles(kernel: &Kernel, rows: u64, columns: u32) -> Result<u64> {
+fn tiles(kernel: &impl Constants, rows: u64, columns: u32) -> Result<u64> {
     let down = rows.div_ceil(kernel.constant("TILE_M")? as u64);
     Ok(down * columns.div_ceil(kernel.constant("TILE_N")?) as u64)
 }
 
 /// Tiles of the samples of a convolution, and of its output channels.
-fn pictures(kernel: &Kernel, p: &conv2d::Params) -> Result<u64> {
+fn pictures(kernel: &impl Constants, p: &conv2d::Params) -> Result<u64> {
     let down = p.ho.div_ceil(kernel.constant("TILE_H")?) as u64;
     let across = p.wo.div_ceil(kernel.constant("TILE_W")?) as u64;
     let columns = p.cout.div_ceil(kernel.constant("TILE_N")?) as u64;
@@ -72,7 +84,7 @@ fn pictures(kernel: &Kernel, p: &conv2d::Params) -> Result<u64> {
 }
 
 /// Elements of a tensor in the kernel's units of `VEC`.
-fn vectors<const N: usize>(kernel: &Kernel, shape: [u32; N]) -> Result<u64> {
+fn vectors(kernel: &impl Constants, shape: &[u32]) -> Result<u64> {
     let elements = shape.iter().map(|n| *n as u64).product::<u64>();
     Ok(elements / kernel.constant("VEC")? as u64)
 }

@@ -2,6 +2,9 @@
 
 mod alone;
 pub mod cpu;
+pub mod cuda;
+pub mod grid;
+mod kept;
 pub mod null;
 mod pack;
 pub mod roofline;
@@ -9,6 +12,7 @@ pub mod select;
 pub mod source;
 pub mod tune;
 pub mod wgpu;
+pub mod work;
 
 pub use pack::packed;
 

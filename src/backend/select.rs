@@ -1,6 +1,7 @@
 //! Which device: what `--device` means, and what it opens here.
 
 use super::cpu::Cpu;
+use super::cuda::Cuda;
 use super::wgpu::{AdapterInfo, Adapters, Wgpu};
 use super::{Backend, Settings};
 use crate::error::{Error, Result};
@@ -71,12 +72,11 @@ pub fn open_with(spec: &DeviceSpec, settings: &Settings) -> Result<Selected> {
             let reason = format!("device: {}, {why}", backend.adapter().words());
             Ok(Selected { backend: Box::new(backend), reason })
         }
-        DeviceSpec::Cuda(_) => Err(Error::invalid(
-            "--device cuda",
-            "a device that this build can use",
-            "cuda, for which this build has no backend yet",
-            "use --device wgpu on a GPU, or --device cpu",
-        )),
+        DeviceSpec::Cuda(index) => {
+            let backend = Cuda::open_with(*index, settings)?;
+            let reason = format!("device: {}, asked for with --device cuda", backend.device());
+            Ok(Selected { backend: Box::new(backend), reason })
+        }
         DeviceSpec::Auto => auto(&Adapters::find(), settings),
     }
 }

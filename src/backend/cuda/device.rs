@@ -1,0 +1,128 @@
+//! What there is to run on: the driver and its devices.
+
+use super::compile::Compiler;
+use crate::error::{Error, Result};
+use crate::ops::Facts;
+use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
+use cudarc::driver::{CudaContext, DriverError};
+use std::sync::Arc;
+
+/// The oldest driver that this build speaks to, as CUDA numbers versions: 12.0.
+const OLDEST_DRIVER: i32 = 12000;
+/// The oldest compute capability whose kernels this build has.
+const OLDEST_DEVICE: u32 = 75;
+
+/// A CUDA device of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceInfo {
+    pub index: usize,
+    pub name: String,
+    /// Major version times ten, plus minor.
+    pub capability: u32,
+    /// The driver's CUDA version, `13.0`.
+    pub driver: String,
+    pub memory_bytes: u64,
+    pub processors: u32,
+    /// Workgroup memory that one workgroup may ask for.
+    pub workgroup_bytes: u32,
+}
+
+impl DeviceInfo {
+    /// What decides which tiles it can run.
+    pub fn facts(&self) -> Facts {
+        Facts {
+            workgroup_bytes: self.workgroup_bytes,
+            threads: 1024,
+            mma: if self.capability >= 80 { 80 } else { 75 },
+            processors: self.processors,
+            last_reduces: true,
+            ..Facts::LEAST
+        }
+    }
+}
+
+/// The driver's words for an error at work.
+pub(super) fn failed(device: &str, doing: &str, error: DriverError) -> Error {
+    let name = error.error_string().map(|text| text.to_string_lossy().into_owned());
+    let what = format!("{doing}: {}", name.unwrap_or_else(|_| format!("{error:?}")));
+    Error::device(device, what, "start again, with a smaller --batch if memory is short")
+}
+
+fn absent(found: impl Into<String>, action: &str) -> Error {
+    Error::invalid("--device cuda", "an NVIDIA GPU with its driver", found, action)
+}
+
+/// Whether the driver's library is there; nothing may be called before.
+fn driver() -> Result<String> {
+    // SAFETY: loads NVIDIA's library, whose initialiser is its own; nothing of it is called.
+    if !unsafe { sys::is_culib_present() } {
+        let action = "install the NVIDIA driver, or use --device wgpu";
+        return Err(absent("no CUDA driver on this machine", action));
+    }
+    let mut version = 0;
+    // SAFETY: an integer to be written, alive for the call.
+    let status = unsafe { sys::cuDriverGetVersion(&mut version) }.result();
+    let words = format!("{}.{}", version / 1000, version % 1000 / 10);
+    if status.is_err() || version < OLDEST_DRIVER {
+        return Err(absent(format!("a driver of CUDA {words}"), "update the NVIDIA driver"));
+    }
+    Ok(words)
+}
+
+/// Opens device `index`, or the first.
+///
+/// # Errors
+/// `Error::Invalid` if there is no driver, no such device, or one too old; `Error::Device` if it
+/// does not open.
+pub(super) fn open(index: Option<usize>) -> Result<(Arc<CudaContext>, DeviceInfo)> {
+    let driver = driver()?;
+    let count = CudaContext::device_count();
+    let count = count.map_err(|_| absent("a driver that finds no GPU", "use --device wgpu"))?;
+    let index = index.unwrap_or(0);
+    if index >= count as usize {
+        let action = "see `unnoise devices`";
+        return Err(absent(format!("no device {index}, but {count} in all"), action));
+    }
+    let name = format!("cuda:{index}");
+    let context = CudaContext::new(index).map_err(|e| failed(&name, "cannot open", e))?;
+    let info = describe(&context, index, driver).map_err(|e| failed(&name, "cannot ask", e))?;
+    if info.capability < OLDEST_DEVICE {
+        let found = format!("{}, compute capability {}", info.name, info.capability);
+        return Err(absent(found, "use --device wgpu: kernels need 7.5 or later"));
+    }
+    Ok((context, info))
+}
+
+fn describe(
+    context: &CudaContext,
+    index: usize,
+    driver: String,
+) -> Result<DeviceInfo, DriverError> {
+    let ask = |attribute| context.attribute(attribute);
+    let major = ask(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+    let minor = ask(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+    let processors = ask(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
+    let shared = ask(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
+    Ok(DeviceInfo {
+        index,
+        name: context.name()?,
+        capability: (10 * major + minor) as u32,
+        driver,
+        memory_bytes: context.total_mem()? as u64,
+        processors: processors as u32,
+        workgroup_bytes: shared as u32,
+    })
+}
+
+/// The compiler, for a kernel that is not in the cache.
+pub(super) fn compiler() -> Result<Compiler> {
+    Compiler::find().ok_or_else(|| {
+        Error::invalid(
+            "--device cuda",
+            "NVRTC (libnvrtc), to compile kernels",
+            "none",
+            "install the CUDA toolkit, or `pip install nvidia-cuda-nvrtc` and name its folder in \
+             LD_LIBRARY_PATH",
+        )
+    })
+}

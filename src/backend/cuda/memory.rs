@@ -1,0 +1,131 @@
+//! Device memory, host memory that the device can reach, and what is copied between them.
+
+use super::device::failed;
+use crate::error::{Error, Result};
+use cudarc::driver::{CudaContext, CudaStream, result, sys};
+use std::ffi::c_void;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// One allocation on the device, freed when it is dropped.
+pub(super) struct DeviceMemory {
+    pub base: u64,
+    pub bytes: u64,
+    context: Arc<CudaContext>,
+}
+
+impl DeviceMemory {
+    /// # Errors
+    /// `Error::Device` that says how much is needed and how much is free.
+    pub fn new(context: &Arc<CudaContext>, device: &str, bytes: u64) -> Result<DeviceMemory> {
+        let ask = context.mem_get_info();
+        let (free, all) = ask.map_err(|e| failed(device, "cannot ask for free memory", e))?;
+        let short = || {
+            let gib = |bytes: u64| bytes as f64 / (1_u64 << 30) as f64;
+            let (needs, free, all) = (gib(bytes), gib(free as u64), gib(all as u64));
+            let what = format!("needs {needs:.2} GiB, {free:.2} of {all:.2} GiB are free");
+            Error::device(device, what, "use a smaller --batch or --precision f16")
+        };
+        if bytes > free as u64 {
+            return Err(short());
+        }
+        context.bind_to_thread().map_err(|e| failed(device, "cannot be used here", e))?;
+        // SAFETY: nothing; the result is checked.
+        match unsafe { result::malloc_sync(bytes as usize) } {
+            Ok(base) => Ok(DeviceMemory { base, bytes, context: context.clone() }),
+            Err(result::DriverError(sys::cudaError_enum::CUDA_ERROR_OUT_OF_MEMORY)) => Err(short()),
+            Err(e) => Err(failed(device, "cannot allocate memory", e)),
+        }
+    }
+
+    /// Copies `data` to byte `at`, and waits for it.
+    pub fn write(&self, device: &str, at: u64, data: &[u8]) -> Result<()> {
+        debug_assert!(at + data.len() as u64 <= self.bytes);
+        // SAFETY: the range lies in the allocation, which nothing else uses while it is filled.
+        let done = unsafe { result::memcpy_htod_sync(self.base + at, data) };
+        done.map_err(|e| failed(device, "cannot upload", e))
+    }
+}
+
+impl Drop for DeviceMemory {
+    fn drop(&mut self) {
+        let bound = self.context.bind_to_thread();
+        // SAFETY: allocated by `malloc_sync` and freed once; sessions wait for their work first.
+        let freed = bound.and_then(|()| unsafe { result::free_sync(self.base) });
+        self.context.record_err(freed);
+    }
+}
+
+/// Host memory that the device copies from and to without the driver's own detour.
+pub(super) struct Pinned {
+    at: *mut u8,
+    bytes: usize,
+    context: Arc<CudaContext>,
+}
+
+impl Pinned {
+    pub fn new(context: &Arc<CudaContext>, device: &str, bytes: usize) -> Result<Pinned> {
+        let bytes = bytes.max(1);
+        // SAFETY: nothing; the result is checked.
+        let at = unsafe { result::malloc_host(bytes, 0) };
+        let at = at.map_err(|e| failed(device, "cannot allocate host memory", e))?.cast::<u8>();
+        // SAFETY: `bytes` were allocated just now.
+        unsafe { at.write_bytes(0, bytes) };
+        Ok(Pinned { at, bytes, context: context.clone() })
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: allocated and initialised with this length; the device writes it only between
+        // `download` and the wait for the stream, which its caller does before reading.
+        unsafe { std::slice::from_raw_parts(self.at, self.bytes) }
+    }
+
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and `self` is borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.at, self.bytes) }
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        let bound = self.context.bind_to_thread();
+        // SAFETY: allocated by `malloc_host` and freed once.
+        let freed = bound.and_then(|()| unsafe { result::free_host(self.at.cast::<c_void>()) });
+        self.context.record_err(freed);
+    }
+}
+
+/// Enqueues a copy of all of `from` to byte `at` of `to`.
+pub(super) fn upload(
+    stream: &CudaStream,
+    from: &Pinned,
+    to: &DeviceMemory,
+    at: u64,
+) -> Result<(), result::DriverError> {
+    debug_assert!(at + from.bytes as u64 <= to.bytes);
+    // SAFETY: both are alive until the session, which owns them, has waited for the stream.
+    unsafe { result::memcpy_htod_async(to.base + at, from.bytes(), stream.cu_stream()) }
+}
+
+/// Enqueues a copy from byte `at` of `from` to all of `to`.
+pub(super) fn download(
+    stream: &CudaStream,
+    from: &DeviceMemory,
+    at: u64,
+    to: &mut Pinned,
+) -> Result<(), result::DriverError> {
+    debug_assert!(at + to.bytes as u64 <= from.bytes);
+    // SAFETY: as in `upload`; the host reads only after it has waited.
+    unsafe { result::memcpy_dtoh_async(to.bytes_mut(), from.base + at, stream.cu_stream()) }
+}
+
+/// Enqueues zeros for a range of bytes.
+pub(super) fn clear(
+    stream: &CudaStream,
+    memory: &DeviceMemory,
+    range: &Range<u64>,
+) -> Result<(), result::DriverError> {
+    let bytes = (range.end - range.start) as usize;
+    // SAFETY: the range lies in the allocation, which lives as long as the session.
+    unsafe { result::memset_d8_async(memory.base + range.start, 0, bytes, stream.cu_stream()) }
+}

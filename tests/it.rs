@@ -22,12 +22,18 @@ mod device_adaptive;
 mod device_catalogue;
 #[path = "it/device_solver.rs"]
 mod device_solver;
+#[path = "it/emulated/mod.rs"]
+mod emulated;
+#[path = "it/emulator.rs"]
+mod emulator;
 #[path = "it/evaluate.rs"]
 mod evaluate;
 #[path = "it/golden.rs"]
 mod golden;
 #[path = "it/hash_weights.rs"]
 mod hash_weights;
+#[path = "it/kernels.rs"]
+mod kernels;
 #[path = "it/levels.rs"]
 mod levels;
 #[path = "it/mixture.rs"]
@@ -56,6 +62,8 @@ mod plan_load;
 mod programs;
 #[path = "it/published.rs"]
 mod published;
+#[path = "it/races.rs"]
+mod races;
 #[path = "it/roofline.rs"]
 mod roofline;
 #[path = "it/says.rs"]

@@ -1,5 +1,6 @@
 //! The gate of tests that need a device.
 
+use super::emulated;
 use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::io::Write;
@@ -80,6 +81,17 @@ pub fn wgpu() -> Option<&'static Wgpu> {
     };
     let shared = PART.with(|part| part.get_or_init(self::part).0);
     Some(shared.device.get_or_init(|| Wgpu::open(adapters, None).expect("the adapter opens")))
+}
+
+/// Whether CUDA kernels can be run on the processor: that needs g++ on Linux. If not, that is said,
+/// or a failure if `UNNOISE_REQUIRE` names the emulator.
+pub fn emulator() -> bool {
+    if emulated::compiler() {
+        return true;
+    }
+    assert!(!required("emulator"), "UNNOISE_REQUIRE asks for the emulator, but there is no g++");
+    note_ignored("no g++ for the emulator");
+    false
 }
 
 /// The backends that this machine has: the processor, and wgpu unless the gate said otherwise.

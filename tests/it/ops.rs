@@ -1,13 +1,15 @@
 //! Every adversarial case of every op against the oracle, one test an op and backend, in every
 //! storage type that the backend has.
 
+use super::emulated::{Build, Emulated};
 use super::{case_program, device, oracle};
+use rayon::prelude::*;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use unnoise::backend::Backend;
 use unnoise::backend::cpu::Cpu;
-use unnoise::backend::tune::Tuning;
-use unnoise::ops::{self, Call, Case, CaseArg, Method, Tile};
+use unnoise::backend::tune::{Choose, Tuning};
+use unnoise::ops::{self, Call, Case, CaseArg, Facts, Method, Tile};
 use unnoise::tensor::DType;
 
 /// The cpu stores f32 only and says what to do about it.
@@ -36,7 +38,7 @@ fn a_wide_buffer_is_wide_in_some_cases_and_not_in_others() {
 }
 
 /// What differs in one case.
-fn differences(device: &dyn Backend, case: &Case, storage: DType) -> Vec<String> {
+pub fn differences(device: &dyn Backend, case: &Case, storage: DType) -> Vec<String> {
     let expected = oracle::run(case, storage);
     let compared = case_program::case_programs(case, storage);
     let check = compared.into_iter().filter_map(|compared| {
@@ -61,16 +63,26 @@ fn check(op: &str, device: &dyn Backend) {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// The case as `tile` is held to it. Cooperative matrices take their operands in f16: what loading
-/// has normalised or activated is rounded once more, by up to 2^-11 of each term of the sum.
-fn held(case: &Case, tile: Tile) -> Case {
+/// The case as `tile` is held to it where buffers are stored as `storage`. Matrices take their
+/// operands as halves: what loading has normalised or activated, or what a softmax gives, is
+/// rounded once more, by up to 2^-11 or 2^-8 of each term of the sum.
+pub fn held(case: &Case, tile: Tile, storage: DType) -> Case {
     let changed = match case.call {
         Call::Linear(p) => p.norm != 0 || p.act_in != 0,
         Call::Conv2d(p) => p.groups > 0 || p.act_in != 0,
+        Call::ConvStep(p) => p.conv.groups > 0 || p.conv.act_in != 0,
+        Call::Attention(_) => tile.method == Method::Mma,
         _ => false,
     };
-    let atol = if changed && tile.method == Method::Matrix { 2e-3 } else { case.atol };
+    let rounded = if storage == DType::BF16 { 1.6e-2 } else { 2e-3 };
+    let halves = matches!(tile.method, Method::Matrix | Method::Mma);
+    let atol = if changed && halves { rounded } else { case.atol };
     Case { atol, ..case.clone() }
+}
+
+/// Takes this tile wherever it may be taken.
+pub fn always(tile: Tile) -> Choose {
+    Arc::new(move |_: &Call, tiles: &[Tile]| tiles.iter().position(|t| *t == tile).unwrap_or(0))
 }
 
 /// A tile, and the cases that could take it.
@@ -78,17 +90,12 @@ type Taken = (Tile, Vec<(Case, DType)>);
 
 /// Every tile that a device could take, not only those it takes unmeasured: each on the case that
 /// binds most and on one other. All cases of all tiles would be thousands of kernels to compile.
-#[test]
-fn every_tile_gives_the_same_on_wgpu() {
-    let Some(device) = device::wgpu() else { return };
-    let facts = device.adapter().facts();
-    let storages: Vec<DType> =
-        [DType::F32, DType::F16].into_iter().filter(|s| device.supports(*s)).collect();
+fn every_tile(facts: &Facts, storages: &[DType]) -> Vec<(Tile, Case, DType)> {
     let mut taken: BTreeMap<(&str, String), Taken> = BTreeMap::new();
     for case in ops::all_cases() {
-        for storage in &storages {
+        for storage in storages {
             let dtypes: Vec<_> = case.args.iter().map(|arg| arg.dtype(*storage)).collect();
-            for tile in case.call.tiles(&dtypes, &facts) {
+            for tile in case.call.tiles(&dtypes, facts) {
                 let name = (case.call.name(), tile.to_string());
                 let (_, cases) = taken.entry(name).or_insert((tile, Vec::new()));
                 cases.push((case.clone(), *storage));
@@ -101,7 +108,7 @@ fn every_tile_gives_the_same_on_wgpu() {
     for (i, (tile, cases)) in taken.values().enumerate() {
         let most = cases.iter().max_by_key(|(case, _)| bound(case)).into_iter();
         let both = most.chain(cases.get(i % cases.len()));
-        chosen.extend(both.map(|(case, storage)| (*tile, case, *storage)));
+        chosen.extend(both.map(|(case, storage)| (*tile, case.clone(), *storage)));
     }
     for op in ["conv2d", "linear"] {
         let mut split = chosen.iter().filter(|(tile, case, _)| {
@@ -112,15 +119,64 @@ fn every_tile_gives_the_same_on_wgpu() {
         });
         assert!(split.next().is_some(), "no sum of {op} with moments is split");
     }
+    chosen
+}
+
+#[test]
+fn every_tile_gives_the_same_on_wgpu() {
+    let Some(device) = device::wgpu() else { return };
+    let storages: Vec<DType> =
+        [DType::F32, DType::F16].into_iter().filter(|s| device.supports(*s)).collect();
+    let chosen = every_tile(&device.adapter().facts(), &storages);
     let mut failures = Vec::new();
     for (tile, case, storage) in chosen {
-        let position = move |_: &Call, tiles: &[Tile]| {
-            tiles.iter().position(|t| *t == tile).expect("a tile of this case")
-        };
-        let device = device.with_tuning(Tuning::Fixed(Arc::new(position)));
-        let wrong = differences(&device, &held(case, tile), storage);
+        let device = device.with_tuning(Tuning::Fixed(always(tile)));
+        let wrong = differences(&device, &held(&case, tile, storage), storage);
         failures.extend(wrong.into_iter().map(|wrong| format!("{tile}: {wrong}")));
     }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn every_tile_gives_the_same_on_emulator() {
+    if !device::emulator() {
+        return;
+    }
+    let chosen = every_tile(&Emulated::FACTS, &[DType::F32, DType::F16, DType::BF16]);
+    let of = |(tile, case, storage): &(Tile, Case, DType)| {
+        let device = Emulated::choosing(Build::Plain, always(*tile));
+        let wrong = differences(&device, &held(case, *tile, *storage), *storage);
+        wrong.into_iter().map(|wrong| format!("{tile}: {wrong}")).collect::<Vec<_>>()
+    };
+    let failures: Vec<String> = chosen.par_iter().flat_map_iter(of).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Runs the cases of one op on the emulator. Operands of bfloat16 are those of products.
+fn check_emulated(op: &str) {
+    if !device::emulator() {
+        return;
+    }
+    let products = ["attention", "conv2d", "conv_step", "linear"].contains(&op);
+    let storages: &[DType] = match products {
+        true => &[DType::F32, DType::F16, DType::BF16],
+        false => &[DType::F32, DType::F16],
+    };
+    let cases = ops::all_cases().into_iter().filter(|case| case.call.name() == op);
+    let cases: Vec<(Case, DType)> =
+        cases.flat_map(|case| storages.iter().map(move |s| (case.clone(), *s))).collect();
+    let device = Emulated::new(Build::Plain);
+    let programs = cases.iter().flat_map(|(case, s)| case_program::case_programs(case, *s));
+    let programs: Vec<_> = programs.map(|compared| compared.program).collect();
+    device.compile(programs.iter());
+    let of = |(case, storage): &(Case, DType)| {
+        let dtypes: Vec<_> = case.args.iter().map(|arg| arg.dtype(*storage)).collect();
+        match case.call.tiles(&dtypes, &Emulated::FACTS).first() {
+            Some(tile) => differences(&device, &held(case, *tile, *storage), *storage),
+            None => differences(&device, case, *storage),
+        }
+    };
+    let failures: Vec<String> = cases.par_iter().flat_map_iter(of).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
@@ -141,10 +197,8 @@ fn cooperative_matrices_compute_what_scalars_do() {
         tiles.retain(|tile| tile.method == Method::Matrix);
         let Some(tile) = tiles.get(i % tiles.len().max(1)).copied() else { continue };
         taken.insert((case.call.name(), tile));
-        let position =
-            move |_: &Call, tiles: &[Tile]| tiles.iter().position(|t| *t == tile).unwrap_or(0);
-        let chosen = device.with_tuning(Tuning::Fixed(Arc::new(position)));
-        let wrong = differences(&chosen, &held(&case, tile), DType::F16);
+        let chosen = device.with_tuning(Tuning::Fixed(always(tile)));
+        let wrong = differences(&chosen, &held(&case, tile, DType::F16), DType::F16);
         failures.extend(wrong.into_iter().map(|wrong| format!("{tile}: {wrong}")));
     }
     assert!(taken.len() > 6, "only {taken:?}");
@@ -155,6 +209,9 @@ macro_rules! ops {
     ($($op:ident)+) => {
         mod on_cpu {
             $(#[test] fn $op() { super::check(stringify!($op), &super::Cpu); })+
+        }
+        mod on_emulator {
+            $(#[test] fn $op() { super::check_emulated(stringify!($op)); })+
         }
         mod on_wgpu {
             $(#[test] fn $op() {

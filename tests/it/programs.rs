@@ -2,6 +2,7 @@
 //! backends.
 
 use super::device;
+use super::emulated::{Build, Emulated};
 use super::evaluate::relative_l2;
 use std::sync::atomic::{AtomicBool, Ordering};
 use unnoise::backend::null::{Counts, Null};
@@ -140,6 +141,22 @@ fn half_precision_draws_the_same_picture() {
     let half = samples(&Request { precision: Precision::F16, ..request() }, wgpu);
     let error = relative_l2(&half, &full);
     assert!(error < 2e-2, "relative L2 {error:e}");
+}
+
+/// The same program in CUDA, its cursor stepped by the kernels themselves.
+#[test]
+fn samples_on_the_emulator_are_those_of_the_cpu() {
+    if !device::emulator() {
+        return;
+    }
+    let emulator = Emulated::new(Build::Plain);
+    let one = || Request { classes: Classes::List(vec![7]), count: 1, ..request() };
+    let truth = samples(&one(), device::backends()[0]);
+    for (precision, most) in [(Precision::F32, 1e-5), (Precision::F16, 2e-2)] {
+        let found = samples(&Request { precision, ..one() }, &emulator);
+        let error = relative_l2(&found, &truth);
+        assert!(error < most, "{precision:?}: relative L2 {error:e}");
+    }
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn sources() -> Vec<Source> {
                 if !name.starts_with('.') && !["target", "shared", "venv"].contains(&&*name) {
                     folders.push(path);
                 }
-            } else if [".rs", ".wgsl", ".cu", ".cuh", ".py", ".sh"]
+            } else if [".rs", ".wgsl", ".cu", ".cuh", ".hpp", ".cpp", ".py", ".sh"]
                 .iter()
                 .any(|e| name.ends_with(e))
             {

@@ -3,17 +3,22 @@
 //!
 //! `cargo xtask matrices`: those of cooperative matrices, see [`matrices`].
 //!
+//! `cargo xtask races`: what sanitizers say of the CUDA kernels, run on the processor.
+//!
 //! `cargo xtask compare BASE NEW`: what two runs of the benches say, see [`compare`].
 
 mod compare;
+mod emulator;
 mod matrices;
+mod packages;
 mod vulkan;
 
 use serde_json::Value;
 use std::env;
 use std::process::{Command, ExitCode};
 
-const USAGE: &str = "cargo xtask test [ARGS FOR cargo test]\n       cargo xtask matrices";
+const USAGE: &str = "cargo xtask test [ARGS FOR cargo test]\n       cargo xtask matrices\n       \
+                     cargo xtask races";
 
 /// Exits with 2 for bad input, 1 for a failed test or a slower case.
 fn main() -> ExitCode {
@@ -32,6 +37,9 @@ fn main() -> ExitCode {
         Some("matrices") if rest.is_empty() => {
             matrices::matrices().map_or_else(|e| failed(1, e), |()| ExitCode::SUCCESS)
         }
+        Some("races") if rest.is_empty() => {
+            races().map_or_else(|e| failed(1, e), |()| ExitCode::SUCCESS)
+        }
         Some("compare") => match compare::compare(&rest) {
             Ok((table, good)) => {
                 print!("{table}");
@@ -46,10 +54,19 @@ fn main() -> ExitCode {
 /// A driver, an adapter, all tests.
 fn test(args: &[String]) -> Result<(), String> {
     vulkan::ensure_driver()?;
+    emulator::ensure_compiler()?;
     run(cargo().args(["build", "--release", "--workspace"]))?;
     ensure_adapter()?;
     let all = ["test", "--release", "--workspace"];
-    run(cargo().args(all).args(args).env("UNNOISE_REQUIRE", "wgpu"))
+    run(cargo().args(all).args(args).env("UNNOISE_REQUIRE", emulator::required()))
+}
+
+/// The ignored tests of tests/it/races.rs.
+fn races() -> Result<(), String> {
+    emulator::ensure_compiler()?;
+    let tests = ["test", "--release", "--package", "unnoise", "--test", "it", "--"];
+    let races = ["--ignored", "races::"];
+    run(cargo().args(tests).args(races).env("UNNOISE_REQUIRE", "emulator"))
 }
 
 /// A driver that is installed may still find no device: a GPU's driver without its GPU. Then a

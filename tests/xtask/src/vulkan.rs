@@ -1,12 +1,12 @@
 //! A Vulkan driver on Linux: found, installed, or asked for in words. Windows and macOS bring a GPU
 //! API of their own.
 
-use crate::run;
+use crate::packages;
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 const PACKAGES: [&str; 2] = ["mesa-vulkan-drivers", "libvulkan1"];
 const LOADER: &str = "libvulkan.so.1";
@@ -29,44 +29,9 @@ pub fn ensure_driver() -> Result<(), String> {
 
 /// Installs a software driver where that is allowed without asking, or says how.
 pub fn install() -> Result<(), String> {
-    let packages = PACKAGES.join(" ");
-    if !cfg!(target_os = "linux") || !starts("apt-get", &["--version"]) {
-        return Err(format!(
-            "no Vulkan driver: install one with the package manager of this system (on Debian \
-             {packages}; on Fedora mesa-vulkan-drivers vulkan-loader; on Arch vulkan-swrast \
-             vulkan-icd-loader), then run this again"
-        ));
-    }
-    let prefix: &[&str] = match (is_root(), starts("sudo", &["-n", "true"])) {
-        (true, _) => &[],
-        (_, true) => &["sudo", "-n"],
-        _ => {
-            return Err(format!(
-                "no Vulkan driver, and no right to install one: run\n    sudo apt-get update && \
-                 sudo apt-get install -y {packages}\nand then this again"
-            ));
-        }
-    };
-    let apt = |words: &[&str]| {
-        let mut line = prefix.to_vec();
-        line.extend(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
-        line.extend(words);
-        run(Command::new(line[0]).args(&line[1..]))
-    };
-    apt(&["update"])?;
-    apt(&["install", "-y", "--no-install-recommends", PACKAGES[0], PACKAGES[1]])
-}
-
-fn is_root() -> bool {
-    let id = Command::new("id").arg("-u").output();
-    id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
-}
-
-/// Whether a command runs and succeeds, unseen.
-fn starts(program: &str, args: &[&str]) -> bool {
-    let (out, err) = (Stdio::null(), Stdio::null());
-    let status = Command::new(program).args(args).stdout(out).stderr(err).status();
-    status.is_ok_and(|status| status.success())
+    let elsewhere = "on Fedora mesa-vulkan-drivers vulkan-loader; on Arch vulkan-swrast \
+                     vulkan-icd-loader";
+    packages::install("Vulkan driver", &PACKAGES, elsewhere)
 }
 
 /// Whether a driver manifest is where the loader looks for one.

@@ -99,6 +99,14 @@ __device__ inline unsigned pack2(bf16, f32 low, f32 high) {
     return ptx::pack_bf16(low, high);
 }
 
+// a x + b on two values at once.
+__device__ inline unsigned multiply_add2(f16, unsigned a, unsigned x, unsigned b) {
+    return ptx::multiply_add_f16(a, x, b);
+}
+__device__ inline unsigned multiply_add2(bf16, unsigned a, unsigned x, unsigned b) {
+    return ptx::multiply_add_bf16(a, x, b);
+}
+
 // c += a b on fragments of the operands' type: see ptx::multiply_f16.
 __device__ inline void multiply(
     f16, f32 (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
@@ -112,7 +120,7 @@ __device__ inline void multiply(
 __device__ inline unsigned smaller(unsigned a, unsigned b) {
     return a < b ? a : b;
 }
-__device__ inline unsigned larger(unsigned a, unsigned b) {
+__device__ inline constexpr unsigned larger(unsigned a, unsigned b) {
     return a > b ? a : b;
 }
 // a / b, rounded up.
@@ -154,8 +162,18 @@ __device__ inline S& shared() {
 }
 
 // At the start and the end of every launch.
+//
+// Launches A, B, C of a graph may overlap, if the host lets them. Each waits here, in every thread
+// and before it touches memory, until the one before has ended and its writes are seen. That B has
+// ended says that A has, as B's threads waited for A before they could end: so C, which waits for B
+// alone, sees all that A wrote, and writes nothing that A still reads. The cursor is covered too:
+// what steps it is a part of the launch before.
+//
+// C is let in behind B's wait, not before it: it may then take what B's workgroups leave free, all
+// of which have begun by then, but no launch after it can begin before B has ended.
 __device__ inline Cursor enter(const Control& c) {
     ptx::wait_for_previous();
+    ptx::launch_next();
     return *c.cursor;
 }
 

@@ -275,6 +275,8 @@ __device__ inline void attend(
             copy_block(p, a, here, work.ring[0], first + TILE_N);
         }
     }
+    // Also the first, if there were no keys: results will lie there.
+    ptx::wait<0>();
     normalize(work, sums);
 }
 

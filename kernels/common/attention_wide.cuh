@@ -213,6 +213,9 @@ __device__ inline void attend(
         scale_outputs(work, sums);
         weigh(work, sums, values);
     }
+    // Also the queries, if there were no keys: results will lie there.
+    ptx::commit();
+    ptx::wait<0>();
 #pragma unroll
     for (u32 lanes = 1u; lanes < 8u; lanes *= 2u) {
         sums.norm += __shfl_xor_sync(0xffffffffu, sums.norm, lanes);

@@ -48,6 +48,24 @@ __device__ inline unsigned pack_bf16(float low, float high) {
 #endif
 }
 
+// a x + b on both halves, rounded once.
+__device__ inline unsigned multiply_add_f16(unsigned a, unsigned x, unsigned b) {
+    unsigned both;
+    asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(both) : "r"(a), "r"(x), "r"(b));
+    return both;
+}
+__device__ inline unsigned multiply_add_bf16(unsigned a, unsigned x, unsigned b) {
+#if __CUDA_ARCH__ >= 800
+    unsigned both;
+    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(both) : "r"(a), "r"(x), "r"(b));
+    return both;
+#else
+    const float low = fmaf(widen_bf16(a & 0xffffu), widen_bf16(x & 0xffffu), widen_bf16(b & 0xffffu));
+    const float high = fmaf(widen_bf16(a >> 16), widen_bf16(x >> 16), widen_bf16(b >> 16));
+    return pack_bf16(low, high);
+#endif
+}
+
 // Copies 16 (8) bytes to the workgroup's memory, zeros if not `inside`; from sm_80 on it does not
 // wait for them: they are there after `wait` and a barrier.
 __device__ inline void copy16(void* to, const void* from, bool inside) {
@@ -128,6 +146,11 @@ __device__ inline void multiply_bf16(
 #endif
 }
 
+// Tells the compiler, where it cannot know: `at` is in global memory.
+__device__ inline void in_global(const void* at) {
+    __builtin_assume(__isGlobal(at));
+}
+
 // Adds one to a counter that several workgroups share and gives what it was. What this thread
 // wrote before is seen by whoever reads a later value of it here.
 __device__ inline unsigned arrive(unsigned* counter) {
@@ -139,10 +162,42 @@ __device__ inline unsigned arrive(unsigned* counter) {
     return before;
 }
 
-// Until the launch before has written all that it writes; where launches may overlap.
+// A word that other workgroups change. `peek` and `post` order nothing else; what was written before
+// an `arrive` is seen after an `acquire` that gives what it left, or anything later.
+__device__ inline unsigned peek(const unsigned* at) {
+    unsigned v;
+    asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(at) : "memory");
+    return v;
+}
+__device__ inline void post(unsigned* at, unsigned v) {
+    asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(at), "r"(v) : "memory");
+}
+__device__ inline unsigned acquire(const unsigned* at) {
+    unsigned v;
+    asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(at) : "memory");
+    return v;
+}
+// Leaves the processor to others for some cycles, between two looks at a word.
+__device__ inline void pause() {
+    asm volatile("nanosleep.u32 20;");
+}
+// A word of the host's memory.
+__device__ inline unsigned peek_host(const unsigned* at) {
+    unsigned v;
+    asm volatile("ld.relaxed.sys.global.u32 %0, [%1];" : "=r"(v) : "l"(at) : "memory");
+    return v;
+}
+
+// Until the launch before has ended and all that it wrote is seen; where launches may overlap.
 __device__ inline void wait_for_previous() {
 #if __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+// The next launch may begin once all workgroups of this one have said so, or have ended.
+__device__ inline void launch_next() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;");
 #endif
 }
 

@@ -72,6 +72,7 @@ const COMMON: &[(&str, &str)] = embed!(
         "common/moments",
         "common/normal",
         "common/output",
+        "common/persistent",
         "common/philox",
         "common/prediction",
         "common/ptx",
@@ -93,6 +94,7 @@ const COMMON: &[(&str, &str)] = embed!(
 
 const PTX: &str = include_str!("../../../kernels/common/ptx.cuh");
 const ABI: &str = include_str!("../../../kernels/common/abi.cuh");
+const PERSISTENT: &str = include_str!("../../../kernels/common/persistent.cuh");
 
 /// What a compiled kernel says of itself, in the order of its table `<entry>_facts`.
 pub const FACTS: [&str; 8] =
@@ -118,6 +120,92 @@ pub fn cuda_unit(variants: &[(Variant, Call)], host: Option<&str>) -> Result<Str
 }
 
 fn unit(variants: &[(&Variant, &Call, String)], host: Option<&str>) -> Result<String> {
+    let mut text = common(host);
+    for (i, (variant, call, entry)) in variants.iter().enumerate() {
+        namespace(&mut text, i, variant, call, "__restrict__ ")?;
+        entry_point(&mut text, i, entry);
+    }
+    Ok(text)
+}
+
+/// The name of the entry point of [`cuda_persistent`].
+pub const PERSISTENT_ENTRY: &str = "trajectory";
+/// Bytes of a job before its `Params`: its variant, its blocks, and two words of nothing.
+pub const JOB_HEAD: usize = 16;
+
+/// Where `Args` lie in a job with `params` bytes of `Params`.
+pub fn job_args(params: usize) -> usize {
+    JOB_HEAD + params.next_multiple_of(8)
+}
+
+/// Bytes of a job that may be of any of these variants.
+pub fn job_bytes(variants: &[(Variant, Call)]) -> usize {
+    let of = |(variant, call): &(Variant, Call)| {
+        job_args(call.params().len()) + 8 * variant.bound(call.args()).count()
+    };
+    variants.iter().map(of).max().unwrap_or(JOB_HEAD).next_multiple_of(16)
+}
+
+/// The source of one kernel that runs jobs of all these variants, kernels/common/persistent.cuh.
+///
+/// # Errors
+/// As [`cuda`].
+pub fn cuda_persistent(variants: &[(Variant, Call)], host: Option<&str>) -> Result<String> {
+    let mut text = common(host);
+    for (i, (variant, call)) in variants.iter().enumerate() {
+        // One job writes what another reads: nothing is restricted.
+        namespace(&mut text, i, variant, call, "")?;
+    }
+    let shared = (0..variants.len())
+        .fold("0u".to_string(), |most, i| format!("larger(v{i}::SHARED_BYTES, {most})"));
+    let _ = writeln!(
+        text,
+        "constexpr unsigned JOB_BYTES = {}u;\n\
+         constexpr unsigned SHARED_MOST = ({shared} + 15u) / 16u * 16u;",
+        job_bytes(variants)
+    );
+    for (i, (variant, call)) in variants.iter().enumerate() {
+        run_of_job(&mut text, i, variant, call);
+    }
+    text.push_str("__device__ inline void call(const unsigned char* job, const At& at) {\n");
+    text.push_str("switch (*reinterpret_cast<const unsigned*>(job)) {\n");
+    for i in 0..variants.len() {
+        let _ = writeln!(text, "case {i}u: return run_{i}(job, at);");
+    }
+    let _ = writeln!(text, "}}\n}}\n{PERSISTENT}");
+    let _ = writeln!(
+        text,
+        "extern \"C\" __device__ const unsigned {PERSISTENT_ENTRY}_facts[{}] =\n\
+         {{BLOCK, WALK_BYTES}};\n\
+         extern \"C\" __global__ void __launch_bounds__(BLOCK, 1)\n\
+         {PERSISTENT_ENTRY}(const __grid_constant__ Walk p, const __grid_constant__ Lists a,\n\
+         const __grid_constant__ Control c) {{\nwalk(p, a, c);\n}}",
+        FACTS.len(),
+    );
+    Ok(text)
+}
+
+/// A function that runs jobs of variant `i`. It is no part of its caller, which the compiler would
+/// else take many times longer for. What it is told it keeps in registers: what a job writes could
+/// be anything that it reads in memory again.
+fn run_of_job(text: &mut String, i: usize, variant: &Variant, call: &Call) {
+    let args = job_args(call.params().len());
+    let _ = writeln!(
+        text,
+        "static_assert(v{i}::THREADS == BLOCK && {args}u + sizeof(v{i}::Args) <= JOB_BYTES);\n\
+         __device__ __noinline__ void run_{i}(const unsigned char* job, At at) {{\n\
+         const auto p = *reinterpret_cast<const v{i}::Params*>(job + {JOB_HEAD}u);\n\
+         const auto a = *reinterpret_cast<const v{i}::Args*>(job + {args}u);\n\
+         ptx::in_global(at.partial);\nptx::in_global(at.counters);",
+    );
+    for (arg, _) in variant.bound(call.args()) {
+        let _ = writeln!(text, "ptx::in_global(a.{});", arg.name);
+    }
+    let _ = writeln!(text, "v{i}::run(p, a, at);\n}}");
+}
+
+/// What all variants of a unit are written against.
+fn common(host: Option<&str>) -> String {
     let mut text = String::new();
     for (name, value) in ops::constants() {
         let _ = writeln!(text, "constexpr unsigned {name} = {value}u;");
@@ -125,15 +213,23 @@ fn unit(variants: &[(&Variant, &Call, String)], host: Option<&str>) -> Result<St
     // What the compiler itself is to decide, by architecture.
     text.push_str(host.unwrap_or(PTX));
     text.push_str(ABI);
-    for (i, (variant, call, entry)) in variants.iter().enumerate() {
-        let _ = writeln!(text, "namespace v{i} {{\nusing namespace absent;");
-        prelude(&mut text, variant, call);
-        text = expanded(variant.op, text, variant.defined(call.args()))?;
-        asserts(&mut text, call);
-        let _ = writeln!(text, "}}");
-        entry_point(&mut text, i, entry);
-    }
-    Ok(text)
+    text
+}
+
+/// A variant in its namespace. `reads` stands before the name of each buffer that it only reads.
+fn namespace(
+    text: &mut String,
+    i: usize,
+    variant: &Variant,
+    call: &Call,
+    reads: &str,
+) -> Result<()> {
+    let _ = writeln!(text, "namespace v{i} {{\nusing namespace absent;");
+    prelude(text, variant, call, reads);
+    *text = expanded(variant.op, std::mem::take(text), variant.defined(call.args()))?;
+    asserts(text, call);
+    let _ = writeln!(text, "}}");
+    Ok(())
 }
 
 /// `text` with file `name` behind it.
@@ -151,7 +247,7 @@ fn expanded(name: &str, text: String, defined: Vec<String>) -> Result<String> {
 
 /// The constants of a variant, the element types of its buffers and `Args`. What a kernel writes
 /// is not restricted: it may be read under another name.
-fn prelude(text: &mut String, variant: &Variant, call: &Call) {
+fn prelude(text: &mut String, variant: &Variant, call: &Call, reads: &str) {
     for (name, value) in variant.defines() {
         let _ = writeln!(text, "constexpr unsigned {name} = {value}u;");
     }
@@ -160,7 +256,7 @@ fn prelude(text: &mut String, variant: &Variant, call: &Call) {
         let name = arg.name;
         let _ = writeln!(text, "using {name}_t = {};", element(dtype));
         let _ = match arg.access {
-            Access::Read => writeln!(args, "    const {name}_t* __restrict__ {name};"),
+            Access::Read => writeln!(args, "    const {name}_t* {reads}{name};"),
             Access::Write | Access::ReadWrite => writeln!(args, "    {name}_t* {name};"),
         };
     }

@@ -22,7 +22,9 @@ macro_rules! embed {
 mod cuda;
 mod wgsl;
 
-pub use cuda::{FACTS, cuda, cuda_unit};
+pub use cuda::{
+    FACTS, JOB_HEAD, PERSISTENT_ENTRY, cuda, cuda_persistent, cuda_unit, job_args, job_bytes,
+};
 pub use wgsl::wgsl;
 
 /// What kernels are written in.

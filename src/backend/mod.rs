@@ -10,6 +10,7 @@ mod pack;
 pub mod roofline;
 pub mod select;
 pub mod source;
+mod trial;
 pub mod tune;
 pub mod wgpu;
 pub mod work;

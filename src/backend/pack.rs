@@ -4,6 +4,7 @@ use super::WeightSource;
 use crate::error::{Error, Result};
 use crate::program::{Pack, Piece};
 use crate::tensor::DType;
+use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
@@ -34,25 +35,31 @@ pub fn packed(
     }
     match dtype {
         DType::F32 => Ok(bytemuck::cast_slice(&matrix).to_vec()),
-        DType::F16 => {
-            let halves: Vec<f16> = matrix.iter().map(|v| f16::from_f32(*v)).collect();
-            match halves.iter().position(|h| h.is_infinite()) {
-                None => Ok(bytemuck::cast_slice(&halves).to_vec()),
-                Some(at) => too_large(weights, pieces, width, &matrix, at, dtype),
-            }
-        }
-        // As far as f32 reaches: nothing overflows that is not infinite already, or rounds to it.
-        DType::BF16 => {
-            let halves: Vec<bf16> = matrix.iter().map(|v| bf16::from_f32(*v)).collect();
-            match halves.iter().position(|h| h.is_infinite()) {
-                None => Ok(bytemuck::cast_slice(&halves).to_vec()),
-                Some(at) => too_large(weights, pieces, width, &matrix, at, dtype),
-            }
-        }
+        DType::F16 | DType::BF16 => halves(&matrix, dtype)
+            .or_else(|at| too_large(weights, pieces, width, &matrix, at, dtype)),
         DType::U32 => {
             let name = pieces.first().map_or("", |p| &p.name);
             Err(unfit(name, "a floating-point storage type", dtype.to_string()))
         }
+    }
+}
+
+/// The bytes of values stored as halves, f16 or bf16; the position of the first that is too large.
+pub(super) fn halves(values: &[f32], dtype: DType) -> Result<Vec<u8>, usize> {
+    let mut bits = vec![0_u16; values.len()];
+    let infinity = match dtype {
+        DType::F16 => {
+            bits.reinterpret_cast_mut::<f16>().convert_from_f32_slice(values);
+            f16::INFINITY.to_bits()
+        }
+        _ => {
+            bits.reinterpret_cast_mut::<bf16>().convert_from_f32_slice(values);
+            bf16::INFINITY.to_bits()
+        }
+    };
+    match bits.iter().position(|half| half & 0x7fff == infinity) {
+        Some(at) => Err(at),
+        None => Ok(bytemuck::cast_slice(&bits).to_vec()),
     }
 }
 

@@ -140,8 +140,8 @@ mod tests {
     }
 
     #[test]
-    fn cuda_is_refused_with_what_can_be_used() {
-        let error = open(&DeviceSpec::Cuda(None)).err().unwrap();
+    fn a_cuda_device_that_is_not_there_is_refused_with_what_can_be_used() {
+        let error = open(&DeviceSpec::Cuda(Some(99))).err().unwrap();
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("--device wgpu"), "{error}");
     }

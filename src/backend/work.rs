@@ -50,7 +50,7 @@ impl<'a> Work<'a> {
     pub fn partial_bytes(&self, tuned: Option<&Tuned>) -> u64 {
         let needs = self.launches.iter().flat_map(|cut| {
             let chosen = |tile: &&Tile| tuned.is_none_or(|t| t.tile(&cut.class) == Some(**tile));
-            cut.candidates.iter().filter(chosen).map(|tile| partial_bytes(cut.launch, tile))
+            cut.candidates.iter().filter(chosen).map(|tile| cut.partial_bytes(*tile))
         });
         needs.max().unwrap_or(0)
     }
@@ -79,6 +79,11 @@ impl Cut<'_> {
     /// The variants of its dispatches when cut as `tile`.
     pub fn variants(&self, tile: Option<Tile>) -> Vec<Variant> {
         Variant::of(&self.launch.call, &self.dtypes, tile, &self.facts)
+    }
+
+    /// Bytes of the sums between its splits when cut as `tile`; 0 if it has one.
+    pub fn partial_bytes(&self, tile: Tile) -> u64 {
+        partial_bytes(self.launch, &tile)
     }
 }
 

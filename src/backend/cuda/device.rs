@@ -1,10 +1,10 @@
 //! What there is to run on: the driver and its devices.
 
-use super::compile::Compiler;
 use crate::error::{Error, Result};
 use crate::ops::Facts;
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
-use cudarc::driver::{CudaContext, DriverError};
+use cudarc::driver::{CudaContext, DriverError, result};
+use serde::Serialize;
 use std::sync::Arc;
 
 /// The oldest driver that this build speaks to, as CUDA numbers versions: 12.0.
@@ -12,26 +12,30 @@ const OLDEST_DRIVER: i32 = 12000;
 /// The oldest compute capability whose kernels this build has.
 const OLDEST_DEVICE: u32 = 75;
 
-/// A CUDA device of this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A CUDA device of this machine, as `unnoise devices` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeviceInfo {
+    /// N of `cuda:N`.
     pub index: usize,
     pub name: String,
+    /// `cuda`.
+    pub backend: &'static str,
+    /// The CUDA version of the driver, `13.0`.
+    pub driver: String,
     /// Major version times ten, plus minor.
     pub capability: u32,
-    /// The driver's CUDA version, `13.0`.
-    pub driver: String,
-    pub memory_bytes: u64,
+    /// Streaming multiprocessors.
     pub processors: u32,
+    pub memory_bytes: u64,
     /// Workgroup memory that one workgroup may ask for.
-    pub workgroup_bytes: u32,
+    pub workgroup_memory_bytes: u32,
 }
 
 impl DeviceInfo {
     /// What decides which tiles it can run.
     pub fn facts(&self) -> Facts {
         Facts {
-            workgroup_bytes: self.workgroup_bytes,
+            workgroup_bytes: self.workgroup_memory_bytes,
             threads: 1024,
             mma: if self.capability >= 80 { 80 } else { 75 },
             processors: self.processors,
@@ -69,60 +73,73 @@ fn driver() -> Result<String> {
     Ok(words)
 }
 
+/// How many devices there are.
+fn count() -> Result<usize> {
+    let count = result::init().and_then(|()| result::device::get_count());
+    Ok(count.map_err(|_| absent("a driver that finds no GPU", "use --device wgpu"))? as usize)
+}
+
+/// The devices of this machine. None of them is opened.
+///
+/// # Errors
+/// `Error::Invalid` that says why there is none.
+pub fn devices() -> Result<Vec<DeviceInfo>> {
+    let driver = driver()?;
+    let describe = |index| {
+        describe(index, &driver).map_err(|e| failed(&format!("cuda:{index}"), "cannot ask", e))
+    };
+    (0..count()?).map(describe).collect()
+}
+
 /// Opens device `index`, or the first.
 ///
 /// # Errors
 /// `Error::Invalid` if there is no driver, no such device, or one too old; `Error::Device` if it
 /// does not open.
 pub(super) fn open(index: Option<usize>) -> Result<(Arc<CudaContext>, DeviceInfo)> {
-    let driver = driver()?;
-    let count = CudaContext::device_count();
-    let count = count.map_err(|_| absent("a driver that finds no GPU", "use --device wgpu"))?;
-    let index = index.unwrap_or(0);
-    if index >= count as usize {
-        let action = "see `unnoise devices`";
+    let (driver, count, index) = (driver()?, count()?, index.unwrap_or(0));
+    if index >= count {
+        let action = "see `unnoise devices`, or use --device wgpu";
         return Err(absent(format!("no device {index}, but {count} in all"), action));
     }
     let name = format!("cuda:{index}");
-    let context = CudaContext::new(index).map_err(|e| failed(&name, "cannot open", e))?;
-    let info = describe(&context, index, driver).map_err(|e| failed(&name, "cannot ask", e))?;
+    let info = describe(index, &driver).map_err(|e| failed(&name, "cannot ask", e))?;
     if info.capability < OLDEST_DEVICE {
         let found = format!("{}, compute capability {}", info.name, info.capability);
         return Err(absent(found, "use --device wgpu: kernels need 7.5 or later"));
     }
+    let context = CudaContext::new(index).map_err(|e| failed(&name, "cannot open", e))?;
     Ok((context, info))
 }
 
-fn describe(
-    context: &CudaContext,
-    index: usize,
-    driver: String,
-) -> Result<DeviceInfo, DriverError> {
-    let ask = |attribute| context.attribute(attribute);
+fn describe(index: usize, driver: &str) -> Result<DeviceInfo, DriverError> {
+    let device = result::device::get(index as i32)?;
+    // SAFETY: the device is one that the driver gave.
+    let ask = |attribute| unsafe { result::device::get_attribute(device, attribute) };
     let major = ask(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
     let minor = ask(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
     let processors = ask(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
     let shared = ask(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
     Ok(DeviceInfo {
         index,
-        name: context.name()?,
+        name: result::device::get_name(device)?,
+        backend: "cuda",
+        driver: driver.to_string(),
         capability: (10 * major + minor) as u32,
-        driver,
-        memory_bytes: context.total_mem()? as u64,
         processors: processors as u32,
-        workgroup_bytes: shared as u32,
+        // SAFETY: as above.
+        memory_bytes: unsafe { result::device::total_mem(device) }? as u64,
+        workgroup_memory_bytes: shared as u32,
     })
 }
 
-/// The compiler, for a kernel that is not in the cache.
-pub(super) fn compiler() -> Result<Compiler> {
-    Compiler::find().ok_or_else(|| {
-        Error::invalid(
-            "--device cuda",
-            "NVRTC (libnvrtc), to compile kernels",
-            "none",
-            "install the CUDA toolkit, or `pip install nvidia-cuda-nvrtc` and name its folder in \
-             LD_LIBRARY_PATH",
-        )
-    })
+/// For a kernel that is not in the cache.
+pub(super) fn no_compiler() -> Error {
+    Error::invalid(
+        "--device cuda",
+        "NVRTC (libnvrtc), to compile kernels",
+        "none",
+        "install the CUDA toolkit, or `pip install nvidia-cuda-nvrtc` and name its folder in \
+         LD_LIBRARY_PATH",
+    )
 }

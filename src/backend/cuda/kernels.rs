@@ -1,7 +1,7 @@
 //! Compiled kernels: from the folder of an earlier start, or from the compiler, then loaded.
 
 use super::compile::{Compiler, Target};
-use super::device::{compiler, failed};
+use super::device::{DeviceInfo, failed, no_compiler};
 use super::launch::Compiled;
 use crate::backend::grid::Constants;
 use crate::backend::kept::{content, framed};
@@ -10,10 +10,13 @@ use crate::backend::tune::replace;
 use crate::error::{Error, Result};
 use crate::lock::locked;
 use crate::ops::Call;
-use cudarc::driver::{CudaContext, result, sys};
+use cudarc::driver::sys::cudaError_enum as Status;
+use cudarc::driver::{CudaContext, DriverError, result, sys};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::ffi::CString;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use xxhash_rust::xxh3::xxh3_128;
@@ -22,15 +25,21 @@ use xxhash_rust::xxh3::xxh3_128;
 pub(super) struct Kernels {
     context: Arc<CudaContext>,
     device: String,
+    /// Its CUDA version.
+    driver: String,
     target: Target,
     /// Folder of what was compiled before.
     folder: Option<PathBuf>,
     made: Mutex<HashMap<Variant, Arc<Kernel>>>,
+    /// What is wrong with the folder, told once.
+    note: Mutex<Option<String>>,
 }
 
 /// One loaded kernel.
 pub(super) struct Kernel {
     pub function: sys::CUfunction,
+    /// Whether an earlier start compiled it.
+    pub kept: bool,
     facts: [u32; source::FACTS.len()],
     module: sys::CUmodule,
     context: Arc<CudaContext>,
@@ -49,6 +58,30 @@ impl Drop for Kernel {
         let unloaded = bound.and_then(|()| unsafe { result::module::unload(self.module) });
         self.context.record_err(unloaded);
     }
+}
+
+/// `<hash of source and architecture>-<version of the compiler>.cubin`.
+fn file_name(key: u128, compiler: &Compiler) -> String {
+    let (major, minor) = compiler.version;
+    format!("{key:032x}-{major}.{minor}.cubin")
+}
+
+/// What any compiler made of a source, for a machine that has none.
+fn files_of(folder: &Path, key: u128) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let of_key = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(&format!("{key:032x}-")) && name.ends_with(".cubin")
+    };
+    let mut files: Vec<_> = entries.map(|entry| entry.path()).filter(of_key).collect();
+    files.sort();
+    files
+}
+
+/// Machine code, and whether an earlier start compiled it.
+struct Image {
+    code: Vec<u8>,
+    kept: bool,
 }
 
 impl Kernel {
@@ -79,14 +112,33 @@ impl Compiled for Arc<Kernel> {
 
 impl Kernels {
     pub fn new(
-        context: Arc<CudaContext>,
-        device: String,
-        capability: u32,
-        folder: Option<&Path>,
+        context: &Arc<CudaContext>,
+        device: &str,
+        info: &DeviceInfo,
+        cache: Option<&Path>,
     ) -> Kernels {
-        let target = Target::of(capability);
-        let folder = folder.map(|folder| folder.join("cuda"));
-        Kernels { context, device, target, folder, made: Mutex::default() }
+        Kernels {
+            context: context.clone(),
+            device: device.to_string(),
+            driver: info.driver.clone(),
+            target: Target::of(info.capability),
+            folder: cache.map(|folder| folder.join("cuda")),
+            made: Mutex::default(),
+            note: Mutex::default(),
+        }
+    }
+
+    /// What is wrong with the folder, if that was not told before.
+    pub fn note(&self) -> Option<String> {
+        locked(&self.note).take()
+    }
+
+    /// The kernel of a variant.
+    pub fn one(&self, variant: &Variant, call: &Call) -> Result<Arc<Kernel>> {
+        if let Some(kernel) = locked(&self.made).get(variant) {
+            return Ok(kernel.clone());
+        }
+        Ok(self.all(&[(variant.clone(), *call)])?.remove(0))
     }
 
     /// The kernel of each variant; missing ones are compiled on all cores.
@@ -96,11 +148,11 @@ impl Kernels {
             let missing = variants.iter().filter(|(variant, _)| !made.contains_key(variant));
             missing.map(|(variant, call)| (variant, call)).collect()
         };
-        let images = wanted
-            .into_par_iter()
-            .map(|(variant, call)| Ok((variant.clone(), self.image(variant, call)?)));
-        let images = images.collect::<Result<Vec<_>>>()?;
-        for (variant, image) in images {
+        let images = wanted.into_par_iter().map(|(variant, call)| {
+            let image = self.image(variant.op, &source::cuda(variant, call)?)?;
+            Ok((variant.clone(), image))
+        });
+        for (variant, image) in images.collect::<Result<Vec<_>>>()? {
             let kernel = Arc::new(self.load(variant.op, &image)?);
             locked(&self.made).insert(variant, kernel);
         }
@@ -108,33 +160,87 @@ impl Kernels {
         Ok(variants.iter().map(|(variant, _)| made[variant].clone()).collect())
     }
 
-    /// The machine code of a variant, kept from before or compiled. A file that cannot be written
-    /// costs the next start its time, and nothing else.
-    fn image(&self, variant: &Variant, call: &Call) -> Result<Vec<u8>> {
-        let text = source::cuda(variant, call)?;
-        let key = xxh3_128(format!("{} {text}", self.target.name()).as_bytes());
-        let file = self.folder.as_ref().map(|folder| folder.join(format!("{key:032x}.cubin")));
-        let kept = file.as_ref().and_then(|file| std::fs::read(file).ok());
-        if let Some(image) = kept.and_then(|file| content(&file).map(<[u8]>::to_vec)) {
-            return Ok(image);
-        }
-        let compiler: Compiler = compiler()?;
-        let image = compiler.compile(variant.op, &text, self.target)?.image;
-        if let Some(file) = file {
-            let _ = replace(&file, &framed(&image));
-        }
-        Ok(image)
+    /// One kernel for jobs of all these variants, kernels/common/persistent.cuh.
+    pub fn persistent(&self, variants: &[(Variant, Call)]) -> Result<Arc<Kernel>> {
+        let (name, text) = (source::PERSISTENT_ENTRY, source::cuda_persistent(variants, None)?);
+        Ok(Arc::new(self.load(name, &self.image(name, &text)?)?))
     }
 
-    fn load(&self, op: &str, image: &[u8]) -> Result<Kernel> {
+    /// The machine code of a source, kept from before or compiled. A file that cannot be used or
+    /// written costs the next start its time, and is a note.
+    fn image(&self, name: &str, text: &str) -> Result<Image> {
+        let key = xxh3_128(format!("{} {text}", self.target.name()).as_bytes());
+        let found = Compiler::find();
+        let kept = self.folder.as_ref().and_then(|folder| match &found {
+            Some(compiler) => self.read(&folder.join(file_name(key, compiler))),
+            None => files_of(folder, key).iter().find_map(|file| self.read(file)),
+        });
+        if let Some(code) = kept {
+            return Ok(Image { code, kept: true });
+        }
+        let compiler = found.ok_or_else(no_compiler)?;
+        let code = compiler.compile(name, text, self.target)?.image;
+        if let Some(folder) = &self.folder {
+            let file = folder.join(file_name(key, &compiler));
+            if let Err(e) = replace(&file, &framed(&code)) {
+                self.noted(&file, "compiled kernels are not kept", &e.to_string());
+            }
+        }
+        Ok(Image { code, kept: false })
+    }
+
+    /// What a file holds, if there is one and it is whole.
+    fn read(&self, file: &Path) -> Option<Vec<u8>> {
+        let why = match fs::read(file) {
+            Ok(bytes) => match content(&bytes) {
+                Some(code) => return Some(code.to_vec()),
+                None => "it is damaged".to_string(),
+            },
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return None,
+            Err(e) => e.to_string(),
+        };
+        self.noted(file, "a compiled kernel is ignored", &why);
+        None
+    }
+
+    fn noted(&self, file: &Path, what: &str, why: &str) {
+        let note = format!("{}: {what}: {why}", file.display());
+        locked(&self.note).get_or_insert(note);
+    }
+
+    /// The error of machine code that the driver does not take.
+    fn unloadable(&self, op: &str, error: DriverError) -> Error {
+        let foreign = [
+            Status::CUDA_ERROR_INVALID_IMAGE,
+            Status::CUDA_ERROR_NO_BINARY_FOR_GPU,
+            Status::CUDA_ERROR_INVALID_PTX,
+            Status::CUDA_ERROR_UNSUPPORTED_PTX_VERSION,
+        ];
+        if !foreign.contains(&error.0) {
+            return failed(&self.device, &format!("cannot load kernel {op}"), error);
+        }
+        let compiler = Compiler::find().map_or("absent".to_string(), |found| {
+            format!("of CUDA {}.{}", found.version.0, found.version.1)
+        });
+        Error::invalid(
+            "--device cuda",
+            format!("kernels that the driver, of CUDA {}, can load", self.driver),
+            format!("{error:?}; the compiler (NVRTC) is {compiler}"),
+            "update the NVIDIA driver, or install an NVRTC that is no newer than it: `pip install \
+             nvidia-cuda-nvrtc-cu12`",
+        )
+    }
+
+    fn load(&self, op: &str, image: &Image) -> Result<Kernel> {
         let wrong = |e| failed(&self.device, &format!("cannot load kernel {op}"), e);
         self.context.bind_to_thread().map_err(wrong)?;
         let name = |suffix: &str| CString::new(format!("{op}{suffix}")).unwrap_or_default();
         // SAFETY: a whole cubin, or PTX with its final zero, as NVRTC wrote it.
-        let module = unsafe { result::module::load_data(image.as_ptr().cast()) }.map_err(wrong)?;
+        let module = unsafe { result::module::load_data(image.code.as_ptr().cast()) };
+        let module = module.map_err(|e| self.unloadable(op, e))?;
         let context = self.context.clone();
-        let mut kernel =
-            Kernel { function: std::ptr::null_mut(), facts: Default::default(), module, context };
+        let (function, facts) = (std::ptr::null_mut(), Default::default());
+        let mut kernel = Kernel { function, kept: image.kept, facts, module, context };
         // SAFETY: the module is loaded, and `kernel` unloads it whatever follows.
         unsafe {
             kernel.function = result::module::get_function(module, name("")).map_err(wrong)?;

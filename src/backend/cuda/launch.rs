@@ -45,7 +45,7 @@ pub struct Recorded {
 }
 
 /// Everything that a run launches.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recording {
     /// Each variant once.
     pub kernels: Vec<(Variant, Call)>,
@@ -74,13 +74,8 @@ pub fn record<K: Compiled>(
     at: &Addresses,
     kernel: &dyn Fn(&Variant, &Call) -> Result<K>,
 ) -> Result<Recording> {
-    let mut recording = Recording {
-        kernels: Vec::new(),
-        prologue: Vec::new(),
-        bodies: Vec::new(),
-        partial_bytes: work.partial_bytes(Some(tuned)),
-        counters: 0,
-    };
+    let partial_bytes = work.partial_bytes(Some(tuned));
+    let mut recording = Recording { partial_bytes, ..Recording::default() };
     let mut launches = Vec::with_capacity(work.launches.len());
     for cut in &work.launches {
         launches.push(one(program, cut, tuned.tile(&cut.class), at, kernel, &mut recording)?);
@@ -100,8 +95,16 @@ pub fn record<K: Compiled>(
     Ok(recording)
 }
 
+/// The kernel of a launch cut as `tile`.
+pub(super) fn variant(cut: &Cut, tile: Option<Tile>) -> Variant {
+    match <[Variant; 1]>::try_from(cut.variants(tile)) {
+        Ok([variant]) => variant,
+        Err(_) => unreachable!("the last workgroup adds the splits: one variant a launch"),
+    }
+}
+
 /// One launch, as the prologue runs it.
-fn one<K: Compiled>(
+pub(super) fn one<K: Compiled>(
     program: &Program,
     cut: &Cut,
     tile: Option<Tile>,
@@ -110,10 +113,7 @@ fn one<K: Compiled>(
     recording: &mut Recording,
 ) -> Result<Recorded> {
     let call = cut.launch.call;
-    let variant = match <[Variant; 1]>::try_from(cut.variants(tile)) {
-        Ok([variant]) => variant,
-        Err(_) => unreachable!("the last workgroup adds the splits: one variant a launch"),
-    };
+    let variant = variant(cut, tile);
     let compiled = kernel(&variant, &call)?;
     let blocks = workgroups(&call, &variant, true, &compiled)?;
     let splits = tile.map_or(1, |tile| tile.splits);
@@ -153,11 +153,12 @@ fn one<K: Compiled>(
 }
 
 /// The content of `Advance` of kernels/common/abi.cuh at the start of a run: at the first row that
-/// launches anything. `times` is the address of the rows' times.
+/// launches anything. `times` is the address of the rows' times, `progress` that of a word in which
+/// a persistent kernel counts rows, or 0.
 ///
 /// # Errors
 /// `Error::Invalid` if a later row launches nothing: nothing would step the cursor.
-pub fn advance(program: &Program, times: u64) -> Result<Vec<u8>> {
+pub fn advance(program: &Program, times: u64, progress: u64) -> Result<Vec<u8>> {
     let empty = |row: &usize| program.bodies[program.rows[*row].body].launches.is_empty();
     let first = (0..program.rows.len()).take_while(empty).count();
     if let Some(row) = (first..program.rows.len()).find(empty) {
@@ -167,7 +168,7 @@ pub fn advance(program: &Program, times: u64) -> Result<Vec<u8>> {
     let time = program.rows.get(first).map_or(0, |row| row.time);
     let words = [first as u32, time, 0, program.rows.len() as u32];
     let mut bytes = bytemuck::cast_slice(&words).to_vec();
-    bytes.extend([times, 0].iter().flat_map(|at| at.to_le_bytes()));
+    bytes.extend([times, progress].iter().flat_map(|at| at.to_le_bytes()));
     Ok(bytes)
 }
 

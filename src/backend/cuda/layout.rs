@@ -1,11 +1,12 @@
 //! Where everything lies in the one allocation of a program. No driver is called here.
 
-use super::launch::{Addresses, Recording};
+use super::jobs::GRID_BYTES;
+use super::launch::Addresses;
 use crate::program::{Program, Source};
 use std::ops::Range;
 
 /// Every region begins at a multiple of this.
-const ALIGN: u64 = 256;
+pub const ALIGN: u64 = 256;
 
 /// Bytes from the start of the allocation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,15 +15,14 @@ pub struct Layout {
     pub slots: Vec<u64>,
     /// What each run uploads: the cursor that steps, then the inputs.
     pub upload: Range<u64>,
-    /// What each run sets to zero: states and the counters of tiles.
+    /// What each run sets to zero: states, and what a persistent kernel's workgroups meet at.
     pub zeroed: Range<u64>,
     pub advance: u64,
-    pub counters: u64,
+    pub grid: u64,
     /// The cursor of the prologue, which stays zero.
     pub start: u64,
     /// The time of each row.
     pub times: u64,
-    pub partial: u64,
     /// All of it.
     pub bytes: u64,
 }
@@ -39,17 +39,17 @@ impl Free {
 }
 
 impl Layout {
-    /// The layout of `program`, whose launches need what `recording` says.
-    pub fn of(program: &Program, recording: &Recording) -> Layout {
+    /// The layout of `program`.
+    pub fn of(program: &Program) -> Layout {
         let mut free = Free(0);
         let mut layout = Layout { slots: vec![0; program.slots.len()], ..Layout::default() };
         layout.advance = free.take(ADVANCE_BYTES);
         layout.place(program, &mut free, |source| matches!(source, Source::Input(_)));
         layout.upload = layout.advance..free.0;
-        layout.counters = free.take(4 * u64::from(recording.counters));
+        layout.grid = free.take(GRID_BYTES);
         layout.start = free.take(8);
         layout.place(program, &mut free, |source| matches!(source, Source::State));
-        layout.zeroed = layout.counters..free.0;
+        layout.zeroed = layout.grid..free.0;
         layout.times = free.take(4 * program.rows.len() as u64);
         layout.place(program, &mut free, |source| {
             matches!(source, Source::Table(_) | Source::Weight { .. } | Source::Scratch)
@@ -60,7 +60,6 @@ impl Layout {
                 *at = arenas[place.arena] + place.offset;
             }
         }
-        layout.partial = free.take(recording.partial_bytes);
         layout.bytes = free.0;
         layout
     }
@@ -73,12 +72,13 @@ impl Layout {
         }
     }
 
-    /// The same in an allocation that begins at `base`.
+    /// The same in an allocation that begins at `base`; what the workgroups of split launches
+    /// share lies elsewhere.
     pub fn addresses(&self, base: u64) -> Addresses {
         Addresses {
             slots: self.slots.iter().map(|at| base + at).collect(),
-            partial: base + self.partial,
-            counters: base + self.counters,
+            partial: 0,
+            counters: 0,
             start: base + self.start,
             advance: base + self.advance,
         }
@@ -124,22 +124,13 @@ mod tests {
             Source::Scratch,
         ];
         let program = program(sources);
-        let (partial_bytes, counters) = (4096, 12);
-        let recording = Recording {
-            kernels: Vec::new(),
-            prologue: Vec::new(),
-            bodies: Vec::new(),
-            partial_bytes,
-            counters,
-        };
-        let layout = Layout::of(&program, &recording);
+        let layout = Layout::of(&program);
         let own = [0, 1, 2, 3, 5, 7].map(|slot| (layout.slots[slot], 400));
         let beside = [
             (layout.advance, ADVANCE_BYTES),
-            (layout.counters, 48),
+            (layout.grid, GRID_BYTES),
             (layout.start, 8),
             (layout.times, 4),
-            (layout.partial, partial_bytes),
             (layout.slots[4] - 512, 1000),
             (layout.slots[6], 512),
         ];
@@ -149,6 +140,7 @@ mod tests {
         assert!(regions.iter().all(|(at, bytes)| at % ALIGN == 0 && at + bytes <= layout.bytes));
         assert!([1, 3].iter().all(|slot| layout.upload.contains(&layout.slots[*slot])));
         assert!([0, 5].iter().all(|slot| layout.zeroed.contains(&layout.slots[*slot])));
-        assert!(layout.zeroed.contains(&layout.start) && !layout.zeroed.contains(&layout.times));
+        assert!([layout.start, layout.grid].iter().all(|at| layout.zeroed.contains(at)));
+        assert!(!layout.zeroed.contains(&layout.times));
     }
 }

@@ -1,11 +1,13 @@
 //! Device memory, host memory that the device can reach, and what is copied between them.
 
 use super::device::failed;
+use super::layout::ALIGN;
 use crate::error::{Error, Result};
 use cudarc::driver::{CudaContext, CudaStream, result, sys};
 use std::ffi::c_void;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 /// One allocation on the device, freed when it is dropped.
 pub(super) struct DeviceMemory {
@@ -15,6 +17,8 @@ pub(super) struct DeviceMemory {
 }
 
 impl DeviceMemory {
+    /// So many bytes, all of them zero.
+    ///
     /// # Errors
     /// `Error::Device` that says how much is needed and how much is free.
     pub fn new(context: &Arc<CudaContext>, device: &str, bytes: u64) -> Result<DeviceMemory> {
@@ -31,14 +35,22 @@ impl DeviceMemory {
         }
         context.bind_to_thread().map_err(|e| failed(device, "cannot be used here", e))?;
         // SAFETY: nothing; the result is checked.
-        match unsafe { result::malloc_sync(bytes as usize) } {
-            Ok(base) => Ok(DeviceMemory { base, bytes, context: context.clone() }),
-            Err(result::DriverError(sys::cudaError_enum::CUDA_ERROR_OUT_OF_MEMORY)) => Err(short()),
-            Err(e) => Err(failed(device, "cannot allocate memory", e)),
-        }
+        let memory = match unsafe { result::malloc_sync(bytes as usize) } {
+            Ok(base) => DeviceMemory { base, bytes, context: context.clone() },
+            Err(result::DriverError(sys::cudaError_enum::CUDA_ERROR_OUT_OF_MEMORY)) => {
+                return Err(short());
+            }
+            Err(e) => return Err(failed(device, "cannot allocate memory", e)),
+        };
+        // SAFETY: all of an allocation that nothing uses yet.
+        let cleared = unsafe { result::memset_d8_sync(memory.base, 0, bytes as usize) };
+        // It was only enqueued, on a stream that ours does not wait for.
+        let cleared = cleared.and_then(|()| context.synchronize());
+        cleared.map_err(|e| failed(device, "cannot clear memory", e))?;
+        Ok(memory)
     }
 
-    /// Copies `data` to byte `at`, and waits for it.
+    /// Copies `data` to byte `at`. It has arrived once the context was waited for.
     pub fn write(&self, device: &str, at: u64, data: &[u8]) -> Result<()> {
         debug_assert!(at + data.len() as u64 <= self.bytes);
         // SAFETY: the range lies in the allocation, which nothing else uses while it is filled.
@@ -53,6 +65,37 @@ impl Drop for DeviceMemory {
         // SAFETY: allocated by `malloc_sync` and freed once; sessions wait for their work first.
         let freed = bound.and_then(|()| unsafe { result::free_sync(self.base) });
         self.context.record_err(freed);
+    }
+}
+
+/// What the workgroups of a split launch share: counters of tiles, which every launch leaves as
+/// zeros, and behind them the sums.
+pub(super) struct Sums {
+    memory: DeviceMemory,
+    partial: u64,
+}
+
+impl Sums {
+    /// # Errors
+    /// As [`DeviceMemory::new`].
+    pub fn new(
+        context: &Arc<CudaContext>,
+        device: &str,
+        counters: u32,
+        partial_bytes: u64,
+    ) -> Result<Sums> {
+        let partial = (4 * u64::from(counters)).max(1).next_multiple_of(ALIGN);
+        Ok(Sums { memory: DeviceMemory::new(context, device, partial + partial_bytes)?, partial })
+    }
+
+    /// Address of the counters.
+    pub fn counters(&self) -> u64 {
+        self.memory.base
+    }
+
+    /// Address of the sums.
+    pub fn partial(&self) -> u64 {
+        self.memory.base + self.partial
     }
 }
 
@@ -83,6 +126,21 @@ impl Pinned {
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above, and `self` is borrowed mutably.
         unsafe { std::slice::from_raw_parts_mut(self.at, self.bytes) }
+    }
+}
+
+impl Pinned {
+    /// The device's address of word `i`: the host's own, as the two share one space of addresses.
+    pub fn address(&self, i: usize) -> u64 {
+        self.at as u64 + 4 * i as u64
+    }
+
+    /// Word `i`, which the device may read or write at any time.
+    pub fn word(&self, i: usize) -> &AtomicU32 {
+        assert!(4 * (i + 1) <= self.bytes);
+        // SAFETY: it lies in the allocation, which begins at a page; the device writes whole words,
+        // and the host reaches words that are shared by this function alone.
+        unsafe { AtomicU32::from_ptr(self.at.add(4 * i).cast()) }
     }
 }
 

@@ -5,55 +5,57 @@
 
 pub mod compile;
 mod device;
+mod flight;
+mod gpu;
+mod graph;
+pub mod jobs;
 mod kernels;
 pub mod launch;
 pub mod layout;
+mod measure;
 mod memory;
+mod persistent;
 mod prepare;
+mod replay;
 mod run;
 
-pub use device::DeviceInfo;
+pub use device::{DeviceInfo, devices};
+pub use replay::{Replay, Way};
 
-use crate::backend::work::Work;
+use crate::backend::tune::Tuning;
 use crate::backend::{Backend, Session, Settings, WeightSource};
 use crate::error::Result;
 use crate::program::Program;
 use crate::tensor::DType;
-use cudarc::driver::{CudaContext, CudaStream};
 use device::failed;
-use kernels::Kernels;
-use prepare::Gpu;
-use std::sync::Arc;
+use gpu::Gpu;
 
-/// A CUDA device.
+/// An open CUDA device.
 pub struct Cuda {
-    context: Arc<CudaContext>,
-    stream: Arc<CudaStream>,
-    info: DeviceInfo,
-    kernels: Kernels,
+    gpu: Gpu,
+    tuning: Tuning,
 }
 
 impl Cuda {
     /// Opens device `index`, or the first.
     ///
     /// # Errors
-    /// `Error::Invalid` without a driver, without such a device, or with one too old;
-    /// `Error::Device` if it does not open.
+    /// `Error::Invalid` without a driver, without such a device, with one too old, or if it is to
+    /// be used in a way that it does not know; `Error::Device` if it does not open.
     pub fn open_with(index: Option<usize>, settings: &Settings) -> Result<Cuda> {
-        let (context, info) = device::open(index)?;
-        let name = format!("cuda:{}", info.index);
-        // SAFETY: every buffer is this backend's own, which orders all work by one stream; events
-        // of the crate's own would not be allowed inside a capture.
-        unsafe { context.disable_event_tracking() };
-        let stream = context.new_stream().map_err(|e| failed(&name, "cannot make a stream", e))?;
-        let folder = settings.cache.as_deref();
-        let kernels = Kernels::new(context.clone(), name, info.capability, folder);
-        Ok(Cuda { context, stream, info, kernels })
+        let way = Way::of_environment()?;
+        let gpu = Gpu::open(index, way, settings.cache.as_deref())?;
+        Ok(Cuda { gpu, tuning: settings.tuning.clone() })
+    }
+
+    /// The same device and its compiled kernels with another choice of tiles.
+    pub fn with_tuning(&self, tuning: Tuning) -> Cuda {
+        Cuda { gpu: self.gpu.clone(), tuning }
     }
 
     /// What the device is.
     pub fn info(&self) -> &DeviceInfo {
-        &self.info
+        &self.gpu.info
     }
 }
 
@@ -63,14 +65,14 @@ impl Backend for Cuda {
     }
 
     fn device(&self) -> String {
-        let DeviceInfo { name, capability, driver, .. } = &self.info;
+        let DeviceInfo { name, capability, driver, .. } = self.info();
         format!("{name} (CUDA {driver}, sm_{capability})")
     }
 
     fn supports(&self, dtype: DType) -> bool {
         match dtype {
             DType::F32 | DType::U32 | DType::F16 => true,
-            DType::BF16 => self.info.capability >= 80,
+            DType::BF16 => self.info().capability >= 80,
         }
     }
 
@@ -79,17 +81,8 @@ impl Backend for Cuda {
     }
 
     fn prepare(&self, program: &Program, weights: &dyn WeightSource) -> Result<Box<dyn Session>> {
-        let name = format!("cuda:{}", self.info.index);
-        let bound = self.context.bind_to_thread();
-        bound.map_err(|e| failed(&name, "cannot be used here", e))?;
-        let gpu = Gpu {
-            context: &self.context,
-            stream: &self.stream,
-            name: &name,
-            kernels: &self.kernels,
-            facts: self.info.facts(),
-        };
-        let choose = |work: &Work| Ok(work.classes());
-        Ok(Box::new(prepare::prepare(&gpu, program, weights, choose)?))
+        let bound = self.gpu.context.bind_to_thread();
+        bound.map_err(|e| failed(&self.gpu.name, "cannot be used here", e))?;
+        Ok(Box::new(prepare::prepare(&self.gpu, &self.tuning, program, weights)?))
     }
 }

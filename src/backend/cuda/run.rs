@@ -1,44 +1,42 @@
-//! One run: an upload, one graph for the prologue and one for each row, a download. The graphs step
-//! the cursor themselves; the host enqueues ahead and looks at what is done.
+//! One run: an upload, one graph for the prologue, graphs or one kernel for the rows, a download.
+//! The launches step the cursor themselves; the host enqueues ahead and looks at what is done.
 
 use super::device::failed;
+use super::flight::Flight;
+use super::graph::Graphs;
 use super::kernels::Kernel;
-use super::launch::{Recorded, Recording, advance};
+use super::launch::{Recording, advance};
 use super::layout::Layout;
-use super::memory::{DeviceMemory, Pinned, clear, download, upload};
+use super::memory::{DeviceMemory, Pinned, Sums, clear, download, upload};
+use super::persistent::Persistent;
+use super::replay::{Replay, Way, cut};
 use crate::backend::tune::Tuned;
 use crate::backend::{Observer, RunInputs, RunStats, Session};
-use crate::error::{Error, Result};
-use crate::program::{Program, Source};
-use cudarc::driver::{CudaEvent, CudaGraph, CudaStream, DriverError, result, sys};
-use std::collections::VecDeque;
-use std::ffi::c_void;
+use crate::error::Result;
+use crate::program::{Program, RowRef, Source};
+use cudarc::driver::CudaStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Device time between two looks at what is done.
-const CHUNK: Duration = Duration::from_millis(20);
-/// Chunks ahead of the device. More would only make Ctrl-C slower.
-const AHEAD: usize = 4;
-/// How often a wait looks at the observer.
-const GLANCE: Duration = Duration::from_micros(500);
-
 /// A program on a device. The graphs come first: they are dropped before what they use.
 pub(super) struct CudaSession {
-    prologue: Option<CudaGraph>,
-    bodies: Vec<Option<CudaGraph>>,
+    graphs: Graphs,
+    persistent: Option<Persistent>,
+    replay: Replay,
     stream: Arc<CudaStream>,
     device: String,
     layout: Layout,
     program: Program,
-    /// The first row that launches anything, and launches of each body.
+    /// The first row that launches anything, and launches of each row.
     first_row: usize,
-    launches: Vec<u64>,
-    tuned: Tuned,
+    launches: Vec<usize>,
+    /// The device time of a row, once a run has told.
+    pace: Option<Duration>,
+    pub tuned: Tuned,
     inputs: Pinned,
     output: Pinned,
     memory: DeviceMemory,
-    _kernels: Vec<Arc<Kernel>>,
+    _sums: Sums,
 }
 
 /// What a session is made of.
@@ -49,37 +47,47 @@ pub(super) struct Parts {
     pub program: Program,
     pub tuned: Tuned,
     pub memory: DeviceMemory,
+    pub sums: Sums,
     pub kernels: Vec<Arc<Kernel>>,
+    pub way: Way,
+    pub persistent: Option<Persistent>,
 }
 
 impl CudaSession {
-    /// Captures the launches.
-    pub fn new(parts: Parts, recording: &Recording) -> Result<CudaSession> {
-        let Parts { stream, device, layout, program, tuned, memory, kernels } = parts;
+    /// Captures the launches of the prologue, and of each body unless one kernel runs them all.
+    pub fn new(parts: Parts, recording: Recording) -> Result<CudaSession> {
+        let Parts { stream, device, layout, program, tuned, memory, .. } = parts;
+        let Parts { sums, kernels, way, persistent, .. } = parts;
         let context = stream.context();
         let sent = (layout.upload.end - layout.upload.start) as usize;
         let inputs = Pinned::new(context, &device, sent)?;
         let output = Pinned::new(context, &device, 4 * program.output_len)?;
-        let graph = |launches: &[Recorded]| capture(&stream, launches, &kernels);
-        let wrong = |e| failed(&device, "cannot capture a graph", e);
-        let prologue = graph(&recording.prologue).map_err(wrong)?;
-        let bodies = recording.bodies.iter().map(|body| graph(body));
-        let bodies = bodies.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
-        let empty = |row: &usize| program.bodies[program.rows[*row].body].launches.is_empty();
+        let of_body = |row: &RowRef| recording.bodies[row.body].len();
+        let launches: Vec<usize> = program.rows.iter().map(of_body).collect();
+        let first_row = launches.iter().take_while(|launches| **launches == 0).count();
+        let (on, name) = (stream.clone(), device.clone());
+        let mut graphs = Graphs::new(on, name, recording, kernels, way.overlap)?;
+        if persistent.is_none() {
+            for body in 0..program.bodies.len() {
+                graphs.of(&[body])?;
+            }
+        }
         Ok(CudaSession {
-            prologue,
-            bodies,
-            first_row: (0..program.rows.len()).take_while(empty).count(),
-            launches: recording.bodies.iter().map(|body| body.len() as u64).collect(),
+            graphs,
+            persistent,
+            replay: way.replay,
             stream,
             device,
             layout,
             program,
+            first_row,
+            launches,
+            pace: None,
             tuned,
             inputs,
             output,
             memory,
-            _kernels: kernels,
+            _sums: sums,
         })
     }
 
@@ -87,7 +95,8 @@ impl CudaSession {
     fn fill(&mut self, inputs: &RunInputs) -> Result<()> {
         let start = self.layout.upload.start;
         let times = self.memory.base + self.layout.times;
-        let cursor = advance(&self.program, times)?;
+        let progress = self.persistent.as_ref().map_or(0, Persistent::progress);
+        let cursor = advance(&self.program, times, progress)?;
         let bytes = self.inputs.bytes_mut();
         bytes[..cursor.len()].copy_from_slice(&cursor);
         for (slot, at) in self.program.slots.iter().zip(&self.layout.slots) {
@@ -99,7 +108,7 @@ impl CudaSession {
         Ok(())
     }
 
-    /// Enqueues everything, row after row, never far ahead of the device.
+    /// Enqueues everything and waits for it.
     fn enqueue(&mut self, observer: &mut Observer, stats: &mut RunStats) -> Result<()> {
         let device = self.device.clone();
         let wrong = |e| failed(&device, "cannot enqueue a run", e);
@@ -107,27 +116,56 @@ impl CudaSession {
         upload(&self.stream, &self.inputs, &self.memory, self.layout.upload.start)
             .and_then(|()| clear(&self.stream, &self.memory, &self.layout.zeroed))
             .map_err(wrong)?;
-        let mut flight = Flight::new(self.stream.clone(), device.clone());
-        if let Some(prologue) = &self.prologue {
+        if let Some(prologue) = &self.graphs.prologue {
             prologue.launch().map_err(wrong)?;
             stats.submits += 1;
         }
-        stats.launches += self.program.prologue.len() as u64;
-        for row in self.first_row..self.program.rows.len() {
-            let body = self.program.rows[row].body;
-            if let Some(graph) = &self.bodies[body] {
-                graph.launch().map_err(wrong)?;
+        let of_rows: usize = self.launches.iter().sum();
+        let mut flight = Flight::new(self.stream.clone(), device.clone(), self.pace);
+        match &self.persistent {
+            Some(persistent) => {
+                persistent.enqueue(&device, &self.stream)?;
                 stats.submits += 1;
             }
-            stats.launches += self.launches[body];
-            flight.row(row + 1, observer)?;
+            None => self.rows(&mut flight, observer, stats)?,
         }
+        stats.launches += (self.program.prologue.len() + of_rows) as u64;
         let at = self.layout.slots[self.program.output.0];
         download(&self.stream, &self.memory, at, &mut self.output).map_err(wrong)?;
         stats.readbacks += 1;
         stats.host_ms = (started.elapsed() - flight.waited).as_secs_f64() * 1e3;
         stats.encode_ms = stats.host_ms;
-        flight.finish(self.program.rows.len(), observer)
+        if let Some(persistent) = &self.persistent {
+            persistent.follow(&device, &self.stream, observer)?;
+        }
+        let pace = flight.finish(self.program.rows.len(), observer)?;
+        self.pace = self.pace.or(pace);
+        Ok(())
+    }
+
+    /// Enqueues the graphs of all rows, never far ahead of the device. How many rows go into a
+    /// graph depends on how long they take: the first run goes row by row and tells.
+    fn rows(
+        &mut self,
+        flight: &mut Flight,
+        observer: &mut Observer,
+        stats: &mut RunStats,
+    ) -> Result<()> {
+        let rows = self.first_row..self.launches.len();
+        let graphs = match (self.replay, self.pace) {
+            (Replay::Trajectory, Some(pace)) => cut(&self.launches, self.first_row, pace),
+            _ => rows.map(|row| row..row + 1).collect(),
+        };
+        for rows in graphs {
+            let bodies = self.program.rows[rows.clone()].iter().map(|row| row.body);
+            if let Some(graph) = self.graphs.of(&bodies.collect::<Vec<_>>())? {
+                let launched = graph.launch();
+                launched.map_err(|e| failed(&self.device, "cannot enqueue a run", e))?;
+                stats.submits += 1;
+            }
+            flight.enqueued(rows.len(), rows.end, observer)?;
+        }
+        Ok(())
     }
 }
 
@@ -165,121 +203,5 @@ impl Drop for CudaSession {
         // Nothing of it may be freed while the device uses it.
         let done = self.stream.synchronize();
         self.stream.context().record_err(done);
-    }
-}
-
-/// The launches as one graph; `None` if there are none.
-fn capture(
-    stream: &Arc<CudaStream>,
-    launches: &[Recorded],
-    kernels: &[Arc<Kernel>],
-) -> Result<Option<CudaGraph>, DriverError> {
-    if launches.is_empty() {
-        return Ok(None);
-    }
-    let only_this_thread = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
-    stream.begin_capture(only_this_thread)?;
-    let enqueued =
-        launches.iter().try_for_each(|launch| enqueue(stream, launch, &kernels[launch.kernel]));
-    let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0));
-    enqueued?;
-    let graph = graph?;
-    if let Some(graph) = &graph {
-        graph.upload()?;
-    }
-    Ok(graph)
-}
-
-fn enqueue(stream: &CudaStream, launch: &Recorded, kernel: &Kernel) -> Result<(), DriverError> {
-    let pointer = |bytes: *const u8| bytes.cast_mut().cast::<c_void>();
-    let mut params = [
-        pointer(launch.params.as_ptr()),
-        pointer(launch.args.as_ptr().cast()),
-        pointer(launch.control.as_ptr().cast()),
-    ];
-    let (grid, block) = ((launch.blocks, 1, 1), (kernel.threads(), 1, 1));
-    // SAFETY: the kernel takes `Params`, `Args` and `Control` by value: as many bytes as these
-    // three hold, which the loader's assertions compare; the driver copies them now. The addresses
-    // lie in the session's memory, whose sizes `Program::validate` has checked against every op's
-    // reach.
-    unsafe {
-        result::launch_kernel(
-            kernel.function,
-            grid,
-            block,
-            launch.shared,
-            stream.cu_stream(),
-            &mut params,
-        )
-    }
-}
-
-/// Chunks of rows on their way.
-struct Flight {
-    stream: Arc<CudaStream>,
-    device: String,
-    /// An event behind each chunk, with the rows finished when it is done.
-    chunks: VecDeque<(CudaEvent, usize)>,
-    /// Rows of a chunk, learnt from how long they took.
-    rows: usize,
-    since: usize,
-    last_done: Instant,
-    waited: Duration,
-}
-
-impl Flight {
-    fn new(stream: Arc<CudaStream>, device: String) -> Flight {
-        Flight {
-            stream,
-            device,
-            chunks: VecDeque::new(),
-            rows: 1,
-            since: 0,
-            last_done: Instant::now(),
-            waited: Duration::ZERO,
-        }
-    }
-
-    /// A row was enqueued, the `done`-th.
-    fn row(&mut self, done: usize, observer: &mut Observer) -> Result<()> {
-        self.since += 1;
-        if self.since < self.rows {
-            return Ok(());
-        }
-        let event = self.stream.record_event(None);
-        let event = event.map_err(|e| failed(&self.device, "cannot mark a run", e))?;
-        self.chunks.push_back((event, done));
-        self.since = 0;
-        while self.chunks.len() > AHEAD {
-            self.next(observer)?;
-        }
-        observer.check()
-    }
-
-    /// Waits for the oldest chunk.
-    fn next(&mut self, observer: &mut Observer) -> Result<()> {
-        let Some((event, rows)) = self.chunks.pop_front() else { return Ok(()) };
-        let start = Instant::now();
-        while !event.try_is_complete().map_err(|e| failed(&self.device, "the run failed", e))? {
-            observer.check()?;
-            std::thread::sleep(GLANCE);
-        }
-        self.waited += start.elapsed();
-        let took = self.last_done.elapsed().as_secs_f64() / self.rows as f64;
-        self.last_done = Instant::now();
-        let fitting = CHUNK.as_secs_f64() / took.max(1e-6);
-        self.rows = (fitting as usize).clamp(1, 4 * self.rows);
-        (observer.rows_done)(rows);
-        Ok(())
-    }
-
-    fn finish(mut self, rows: usize, observer: &mut Observer) -> Result<()> {
-        while !self.chunks.is_empty() {
-            self.next(observer)?;
-        }
-        let done = self.stream.synchronize();
-        done.map_err(|e: DriverError| -> Error { failed(&self.device, "the run failed", e) })?;
-        (observer.rows_done)(rows);
-        Ok(())
     }
 }

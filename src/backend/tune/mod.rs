@@ -4,10 +4,12 @@
 mod class;
 mod file;
 mod table;
+mod timing;
 
 pub use class::class;
 pub use file::{Identity, Store, folder, replace, slug};
 pub use table::{Table, Timed};
+pub use timing::fastest;
 
 use crate::error::Result;
 use crate::lock::locked;

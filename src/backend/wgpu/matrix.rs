@@ -3,15 +3,12 @@
 
 use super::gpu::Gpu;
 use super::prepare::prepare_on;
-use crate::backend::alone::{self, NoWeights, slot};
-use crate::backend::tune::Tuning;
+use crate::backend::alone::NoWeights;
+use crate::backend::trial;
 use crate::error::Result;
-use crate::ops::{Call, Facts, Method, RowMap, Tile, linear};
-use crate::program::{Program, SlotId, Source};
+use crate::ops::{Facts, Method};
+use crate::program::Program;
 use crate::tensor::DType;
-use bytemuck::Zeroable;
-use half::f16;
-use std::sync::Arc;
 use wgpu::{CooperativeMatrixProperties, CooperativeScalarType};
 
 /// Adapters whose matrices are worse than none.
@@ -81,65 +78,15 @@ fn judged(facts: Facts, fault: Option<&str>) -> (Facts, Option<String>) {
     (Facts { matrix: 0, ..facts }, Some(note))
 }
 
-/// Rows, depth and columns of the product that is tried.
-const SIZE: u32 = 64;
-
 /// What is wrong with the matrices of the device, if anything is.
 ///
 /// # Errors
 /// Fails if the device does not go on afterwards.
 fn fault(gpu: &Gpu, facts: Facts) -> Result<Option<String>> {
-    let tile = Tile { method: Method::Matrix, rows: SIZE, columns: SIZE, splits: 1 };
-    let (program, expected) = trial();
-    let tiles = program.bodies[0].launches[0].call.tiles(&[Some(DType::F16); 2], &facts);
-    let Some(position) = tiles.iter().position(|t| *t == tile) else {
-        return Ok(Some(format!("a workgroup cannot hold {tile}")));
-    };
-    let fixed = Tuning::Fixed(Arc::new(move |_, _| position));
-    let run = || -> Result<Vec<f32>> {
-        let mut session = prepare_on(gpu, facts, &fixed, &program, &NoWeights)?;
-        let mut found = vec![0.0; program.output_len];
-        alone::run(&mut session, &mut found)?;
-        Ok(found)
-    };
-    match run() {
-        Ok(found) => Ok(difference(&found, &expected)),
-        Err(error) => gpu.check().map(|()| Some(error.to_string())),
-    }
-}
-
-/// The first difference.
-fn difference(found: &[f32], expected: &[f32]) -> Option<String> {
-    let pairs = found.iter().zip(expected).enumerate();
-    let wrong = pairs.into_iter().find(|(_, (found, expected))| found != expected);
-    let (i, (found, expected)) = wrong?;
-    Some(format!("element {i} of a product was {found} where {expected} is right"))
-}
-
-/// A product of whole numbers, whose sums f32 holds exactly and f16 does not, and its result.
-fn trial() -> (Program, Vec<f32>) {
-    let n = SIZE as usize;
-    let a = |row: usize, k: usize| (7 * row + 13 * k) as i32 % 63 - 31;
-    let b = |k: usize, column: usize| (11 * k + 5 * column) as i32 % 61 - 30;
-    let matrix = |of: &dyn Fn(usize, usize) -> i32| {
-        let values: Vec<f16> = (0..n * n).map(|i| f16::from_f32(of(i / n, i % n) as f32)).collect();
-        let words: Vec<u32> = bytemuck::pod_collect_to_vec(&values);
-        Source::Table(Arc::from(words))
-    };
-    let slots = vec![
-        slot("a", DType::F16, n * n, matrix(&a)),
-        slot("b", DType::F16, n * n, matrix(&b)),
-        slot("product", DType::F32, n * n, Source::Scratch),
-    ];
-    let (m, map) = (SIZE, RowMap::IDENTITY);
-    let p = linear::Params { map, m, k: m, n: m, hw: m, scale: 1.0, ..Zeroable::zeroed() };
-    let mut args = vec![None; Call::from(p).args().len()];
-    args[..2].copy_from_slice(&[Some(SlotId(0)), Some(SlotId(1))]);
-    args[6] = Some(SlotId(2));
-    let launches = vec![alone::launch("trial", p.into(), args)];
-    let program = alone::one_row("trial", slots, launches, (SlotId(2), n * n));
-    let sum = |i: usize| (0..n).map(|k| a(i / n, k) * b(k, i % n)).sum::<i32>() as f32;
-    (program, (0..n * n).map(sum).collect())
+    let tried = trial::fault(&facts, (Method::Matrix, DType::F16), |program, tuning| {
+        Ok(Box::new(prepare_on(gpu, facts, tuning, program, &NoWeights)?))
+    });
+    tried.or_else(|error| gpu.check().map(|()| Some(error.to_string())))
 }
 
 #[cfg(test)]
@@ -187,17 +134,5 @@ mod tests {
         let (left, note) = judged(facts, Some("element 3 of a product was 1 where 2 is right"));
         assert_eq!(left, Facts::LEAST);
         assert!(note.unwrap().ends_with("not used: element 3 of a product was 1 where 2 is right"));
-    }
-
-    #[test]
-    fn sums_in_halves_or_a_transposed_operand_are_found_out() {
-        let (program, expected) = trial();
-        program.validate().unwrap();
-        assert_eq!(difference(&expected, &expected), None);
-        let halves: Vec<f32> = expected.iter().map(|v| f16::from_f32(*v).to_f32()).collect();
-        assert!(difference(&halves, &expected).is_some());
-        let n = SIZE as usize;
-        let turned: Vec<f32> = (0..n * n).map(|i| expected[i % n * n + i / n]).collect();
-        assert!(difference(&turned, &expected).is_some());
     }
 }

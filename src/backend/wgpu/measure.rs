@@ -4,22 +4,12 @@ use super::gpu::Gpu;
 use super::prepare::Storage;
 use super::record::Recorder;
 use super::run::{Dispatch, record};
-use crate::backend::tune::Timer;
+use crate::backend::tune::{Timer, fastest};
 use crate::backend::work::Work;
 use crate::error::Result;
 use crate::ops::{Cursor, Tile};
 use crate::program::Program;
 use std::time::{Duration, Instant};
-
-/// Device time of one sample: long enough that a submission's own time is small in it, and far
-/// below what a desktop's watchdog allows.
-const SAMPLE: Duration = Duration::from_millis(5);
-/// Samples of a candidate, of which the fastest counts.
-const SAMPLES: usize = 3;
-/// Launches of one sample at most: recording has its price too.
-const MOST: f64 = 200.0;
-/// A candidate that takes so much longer than the best at first is not looked at again.
-const HOPELESS: f64 = 1.5;
 
 /// Runs launches by themselves, before the first run: what they write is scratch, or cleared when
 /// a run begins.
@@ -69,15 +59,6 @@ impl Timer for Measure<'_> {
             self.gpu.check()?;
             return Ok(None);
         };
-        self.run(&dispatches, 1)?;
-        let mut fastest = self.run(&dispatches, 1)?;
-        if best.is_some_and(|best| fastest > HOPELESS * best && fastest > 1.0) {
-            return Ok(Some(fastest));
-        }
-        let repeats = (SAMPLE.as_secs_f64() * 1e3 / fastest.max(1e-3)).clamp(1.0, MOST) as usize;
-        for _ in 0..SAMPLES {
-            fastest = fastest.min(self.run(&dispatches, repeats)? / repeats as f64);
-        }
-        Ok(Some(fastest))
+        fastest(best, &mut |repeats| self.run(&dispatches, repeats)).map(Some)
     }
 }

@@ -50,52 +50,78 @@ namespace {
 constexpr size_t STACK = 256 * 1024;
 // Places where races are looked for; else one is enough.
 constexpr unsigned PLACES = 2;
+// Looks at a word that has not changed, after which it never will: no thread gets further.
+constexpr unsigned MOST_LOOKS = 16;
+
+}
+
+namespace {
+
+void mark(Place& place, unsigned i, bool can_run) {
+    const uint64_t bit = uint64_t{1} << i % 64;
+    place.ready[i / 64] = can_run ? place.ready[i / 64] | bit : place.ready[i / 64] & ~bit;
+    if (can_run) {
+        place.fibers[i].waits = nullptr;
+    }
+}
 
 }
 
 void set_ready(unsigned i, bool can_run) {
-    const uint64_t bit = uint64_t{1} << i % 64;
-    at.ready[i / 64] = can_run ? at.ready[i / 64] | bit : at.ready[i / 64] & ~bit;
-    if (can_run) {
-        at.place->fibers[i].waits = nullptr;
-    }
+    mark(*at.place, i, can_run);
 }
 
 namespace {
 
 // The fiber that goes on, or none.
 Fiber* next() {
-    const unsigned words = static_cast<unsigned>(at.ready.size());
+    const unsigned words = (at.threads + 63) / 64;
+    const unsigned all = words * static_cast<unsigned>(at.running.size());
+    const auto ready = [&](unsigned w) { return at.running[w / words]->ready[w % words]; };
+    const auto fiber = [&](unsigned w, unsigned bit) {
+        return &at.running[w / words]->fibers[64 * (w % words) + bit];
+    };
     if (at.schedule.kind == Schedule::Random) {
         unsigned count = 0;
-        for (uint64_t word : at.ready) {
-            count += __builtin_popcountll(word);
+        for (unsigned w = 0; w < all; w++) {
+            count += __builtin_popcountll(ready(w));
         }
         unsigned skip = count == 0 ? 0 : at.random() % count;
-        for (unsigned w = 0; w < words; w++) {
-            const unsigned here = __builtin_popcountll(at.ready[w]);
+        for (unsigned w = 0; w < all; w++) {
+            const unsigned here = __builtin_popcountll(ready(w));
             if (skip >= here) {
                 skip -= here;
                 continue;
             }
-            uint64_t word = at.ready[w];
+            uint64_t word = ready(w);
             for (; skip > 0; skip--) {
                 word &= word - 1;
             }
-            return &at.place->fibers[64 * w + __builtin_ctzll(word)];
+            return fiber(w, __builtin_ctzll(word));
         }
         return nullptr;
     }
     const bool reverse = at.schedule.kind == Schedule::Reverse;
-    for (unsigned i = 0; i < words; i++) {
-        const unsigned w = reverse ? words - 1 - i : i;
-        if (at.ready[w] != 0) {
-            const unsigned bit =
-                reverse ? 63 - __builtin_clzll(at.ready[w]) : __builtin_ctzll(at.ready[w]);
-            return &at.place->fibers[64 * w + bit];
+    for (unsigned i = 0; i < all; i++) {
+        const unsigned w = reverse ? all - 1 - i : i;
+        const uint64_t word = ready(w);
+        if (word != 0) {
+            return fiber(w, reverse ? 63 - __builtin_clzll(word) : __builtin_ctzll(word));
         }
     }
     return nullptr;
+}
+
+// All that have paused look again, unless they have looked in vain too often.
+void look_again() {
+    if (at.looks == MOST_LOOKS) {
+        return;
+    }
+    at.looks += 1;
+    for (Fiber* fiber : at.paused) {
+        mark(*fiber->place, index_of(fiber), true);
+    }
+    at.paused.clear();
 }
 
 void switch_to(Fiber* to) {
@@ -105,7 +131,9 @@ void switch_to(Fiber* to) {
     }
     at.current = to;
     if (to != &at.host) {
+        at.place = to->place;
         threadIdx = {index_of(to), 0, 0};
+        blockIdx = {at.place->block, 0, 0};
     }
     if (sanitizer::addresses()) {
         __sanitizer_start_switch_fiber(&from->asan, to->stack, to->stack_bytes);
@@ -127,7 +155,12 @@ void switch_to(Fiber* to) {
 
 void go_on() {
     Fiber* to = next();
-    if (to == nullptr && at.returned == at.threads) {
+    if (to == nullptr && !at.paused.empty()) {
+        look_again();
+        to = next();
+    }
+    const auto done = [](const Place* place) { return place->returned == at.threads; };
+    if (to == nullptr && std::all_of(at.running.begin(), at.running.end(), done)) {
         to = &at.host;
     }
     if (to == nullptr) {
@@ -146,33 +179,47 @@ void live() {
     for (;;) {
         sanitizer::acquire(at.launch_start);
         sanitizer::acquire(at.place->order.last);
-        at.launch->kernel->call(at.launch->params, at.launch->args, at.launch->control);
+        at.launch->kernel->call(at.launch->params);
+        if (at.current->first_copy != at.current->last_copy) {
+            // It may still land where something else lies by now.
+            fail(at.current->copied, "a copy that nobody has waited for");
+        }
         sanitizer::release(at.place->order.last);
         sanitizer::release(at.launch_end);
         at.current->returned = true;
-        at.returned += 1;
+        at.place->returned += 1;
+        at.looks = 0;
         set_ready(index_of(at.current), false);
         go_on();
     }
 }
 
-// A workgroup, from the first to the last of its threads.
-void run_block(uint32_t block) {
-    blockIdx = {block, 0, 0};
-    at.waiting = at.phase = at.returned = 0;
-    memset(at.warps.data(), 0, at.warps.size() * sizeof(Warp));
+// All threads of a workgroup are at their start.
+void prepare_block(Place& place, uint32_t block) {
+    place.block = block;
+    place.waiting = place.phase = place.returned = 0;
+    memset(place.warps.data(), 0, place.warps.size() * sizeof(Warp));
     // Not by a function that a sanitizer knows: it would be an access of the host's.
-    for (volatile unsigned char* byte = at.place->shared;
-         byte < at.place->shared + at.launch->shared; byte++) {
+    for (volatile unsigned char* byte = place.shared; byte < place.shared + at.launch->shared;
+         byte++) {
         *byte = 0xff;
     }
     for (unsigned i = 0; i < at.threads; i++) {
-        Fiber& fiber = at.place->fibers[i];
+        Fiber& fiber = place.fibers[i];
+        fiber.place = &place;
         fiber.returned = false;
         fiber.first_copy = fiber.last_copy = fiber.group = 0;
-        set_ready(i, true);
+        mark(place, i, true);
     }
+    at.running.push_back(&place);
+}
+
+// Workgroups that are there at once, from the first to the last of their threads.
+void run_prepared() {
+    at.looks = 0;
+    at.paused.clear();
     switch_to(next());
+    at.running.clear();
 }
 
 void make_fiber(Fiber& fiber, unsigned char* stack) {
@@ -241,14 +288,14 @@ void run(const Launch& launch, const Schedule& schedule) {
     at.launch = &launch;
     at.schedule = schedule;
     at.random.seed(schedule.seed);
-    at.threads = launch.kernel->facts[0];
+    at.threads = launch.threads;
     if (at.threads == 0 || at.threads > 1024) {
         stop("a workgroup of " + std::to_string(at.threads) + " threads");
     }
     blockDim = {at.threads, 1, 1};
     gridDim = {launch.blocks, 1, 1};
-    at.ready.assign((at.threads + 63) / 64, 0);
-    at.warps.resize((at.threads + WARP - 1) / WARP);
+    // Not in a fiber: a sanitizer would take what is moved for an access of the kernel.
+    at.paused.reserve(launch.together ? size_t{launch.blocks} * at.threads : 0);
     std::vector<uint32_t> blocks(launch.blocks);
     std::iota(blocks.begin(), blocks.end(), 0);
     if (schedule.kind == Schedule::Reverse) {
@@ -256,16 +303,23 @@ void run(const Launch& launch, const Schedule& schedule) {
     } else if (schedule.kind == Schedule::Random) {
         std::shuffle(blocks.begin(), blocks.end(), at.random);
     }
+    if (launch.together && launch.blocks > at.places.size()) {
+        at.places.resize(launch.blocks);
+    }
     std::vector<Block> shared;
     for (Place& place : at.places) {
         make_fibers(place);
+        place.ready.assign((at.threads + 63) / 64, 0);
+        place.warps.resize((at.threads + WARP - 1) / WARP);
         shared.emplace_back(launch.shared);
         place.shared = shared.back().at;
     }
     sanitizer::release(at.launch_start);
     for (size_t i = 0; i < blocks.size(); i++) {
-        at.place = &at.places[i % at.places.size()];
-        run_block(blocks[i]);
+        prepare_block(at.places[i % at.places.size()], blocks[i]);
+        if (!launch.together || i + 1 == blocks.size()) {
+            run_prepared();
+        }
     }
     sanitizer::acquire(at.launch_end);
     at.place = nullptr;

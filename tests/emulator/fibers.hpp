@@ -1,5 +1,6 @@
 // What kernels compiled as C++ ask of the emulator. A workgroup is fibers on one thread of the
 // host; they take turns at barriers, at what the lanes of a warp do together, and at their end.
+// Workgroups run one after another, those of a cooperative launch together.
 // The code behind these declarations is never instrumented: a sanitizer sees accesses of kernels
 // only, and learns of the fibers from sanitizer.hpp.
 #pragma once
@@ -28,6 +29,9 @@ void check_aligned(Site site, const char* what, const void* at, unsigned bytes);
 // All threads of the workgroup.
 void barrier(Site site);
 
+// Between two looks at a word that another workgroup changes: all others go first.
+void pause(Site site);
+
 // The lanes of `mask` in this thread's warp: the last to come runs `all` on what each has brought.
 using Together = void (*)(void* const lanes[32], unsigned mask);
 void meet(Site site, const char* what, unsigned mask, void* brought, Together all);
@@ -55,26 +59,39 @@ enum class Half { F16, Bf16 };
 void multiply(
     Site site, Half half, float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1);
 
-// A kernel of a unit, as main.cpp finds it.
+// A kernel of a unit.
 struct Kernel {
     const char* name;
+    // What it says of itself, if the unit has a table of that.
     const unsigned* facts;
-    unsigned params, args;
-    void (*call)(const void* params, const void* args, const void* control);
+    // The largest workgroup that it is compiled for.
+    unsigned most_threads;
+    // Its parameters: how many, and the bytes of each.
+    unsigned count;
+    const unsigned* sizes;
+    void (*call)(void* const* params);
 };
 
-// Calls an entry point, whose three structs are passed by value.
-template <class P, class A, class C, void (*entry)(P, A, C)>
-void call_entry(const void* params, const void* args, const void* control) {
-    entry(*static_cast<const P*>(params), *static_cast<const A*>(args),
-        *static_cast<const C*>(control));
-}
+template <unsigned...>
+struct Positions {};
+
+// An entry point, whose parameters are passed by value.
 template <auto entry>
 struct Entry;
-template <class P, class A, class C, void (*entry)(P, A, C)>
+template <class... P, void (*entry)(P...)>
 struct Entry<entry> {
-    static constexpr Kernel kernel(const char* name, const unsigned* facts) {
-        return {name, facts, sizeof(P), sizeof(A), call_entry<P, A, C, entry>};
+    static constexpr unsigned sizes[] = {sizeof(P)...};
+
+    template <unsigned... I>
+    static void call_with(void* const* params, Positions<I...>) {
+        entry(*static_cast<const P*>(params[I])...);
+    }
+    static void call(void* const* params) {
+        call_with(params, Positions<__integer_pack(sizeof...(P))...>{});
+    }
+    static constexpr Kernel kernel(
+        const char* name, const unsigned* facts, unsigned most_threads) {
+        return {name, facts, most_threads, sizeof...(P), sizes, call};
     }
 };
 

@@ -1,4 +1,4 @@
-// How main.cpp runs launches.
+// How main.cpp and driver.cpp run launches.
 #pragma once
 
 #include "fibers.hpp"
@@ -19,8 +19,10 @@ struct Launch {
     // For reports.
     std::string name;
     const Kernel* kernel;
-    const void *params, *args, *control;
-    uint32_t blocks, shared;
+    void* const* params;
+    uint32_t blocks, threads, shared;
+    // Whether all workgroups are there at once, as those of a cooperative launch.
+    bool together;
 };
 
 // Memory of so many bytes, aligned as vectors are, with nothing behind it: whoever goes past its
@@ -45,7 +47,11 @@ private:
 void start();
 void run(const Launch& launch, const Schedule& schedule);
 
-// What ends the program.
+// How a run ends.
 enum Exit { DONE = 0, BAD_JOB = 2, RULE_BROKEN = 3, CRASHED = 4, SCHEDULES_DIFFER = 5 };
+
+// After a report of a kernel that broke a rule. The program that the runtime is part of says what
+// then ends: it, or the work of a device.
+[[noreturn]] void give_up(Exit code);
 
 }

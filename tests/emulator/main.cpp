@@ -12,7 +12,8 @@
 //     list        buffers: word kind, long bytes, and if the kind is GIVEN the bytes
 //     list        addresses in buffers: word buffer, long offset of an address
 //     list        launches: str name, word unit, word kernel, word blocks, word shared bytes,
-//                 str params, list of addresses (the args), address x 4 (the control)
+//                 word whether all workgroups are there at once, str params, list of addresses
+//                 (the args), address x 4 (the control)
 //     list        word: the launches in the order in which they are run
 //     list        word: the buffers that are written to the output
 //     str         the output: the buffers' bytes, one after another
@@ -67,7 +68,7 @@ struct Buffer {
 
 struct Planned {
     std::string name, params;
-    uint32_t unit, kernel, blocks, shared;
+    uint32_t unit, kernel, blocks, shared, together;
     std::vector<uint64_t> args, control;
 };
 
@@ -165,6 +166,7 @@ struct Job {
             launch.kernel = read.word();
             launch.blocks = read.word();
             launch.shared = read.word();
+            launch.together = read.word();
             launch.params = read.str();
             launch.args = read.list(address);
             launch.control = {address(), address(), address(), address()};
@@ -217,8 +219,10 @@ struct Job {
         for (uint64_t address : planned.control) {
             control.push_back(pointer(address));
         }
-        if (planned.kernel >= unit.count || kernel.params != planned.params.size()
-            || kernel.args != std::max<size_t>(1, args.size() * sizeof(void*))) {
+        if (planned.kernel >= unit.count || kernel.count != 3
+            || kernel.sizes[0] != planned.params.size()
+            || kernel.sizes[1] != std::max<size_t>(1, args.size() * sizeof(void*))
+            || kernel.sizes[2] != control.size() * sizeof(void*)) {
             end(emulator::BAD_JOB, planned.name + ": not what its kernel takes");
         }
         if (planned.shared < kernel.facts[1]) {
@@ -232,8 +236,10 @@ struct Job {
         const emulator::Block params(planned.params.size());
         memcpy(params.at, planned.params.data(), planned.params.size());
         const std::string name = planned.name + " (" + kernel.name + ")";
+        void* const pointers[] = {params.at, args.data(), control.data()};
         emulator::run(
-            {name, &kernel, params.at, args.data(), control.data(), planned.blocks, planned.shared},
+            {name, &kernel, pointers, planned.blocks, kernel.facts[0], planned.shared,
+                planned.together != 0},
             schedule);
         for (const Buffer& buffer : buffers) {
             const auto used = [](unsigned char byte) { return byte != 0; };
@@ -300,6 +306,10 @@ void run(const char* path) {
     }
 }
 
+}
+
+void emulator::give_up(Exit code) {
+    _exit(code);
 }
 
 int main(int count, char** args) {

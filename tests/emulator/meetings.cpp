@@ -27,25 +27,36 @@ void check_shared(Site site, const char* what, const void* address, unsigned byt
 
 void barrier(Site site) {
     Fiber& self = *at.current;
+    Place& place = *at.place;
     self.site = site;
     self.waits = "__syncthreads";
-    if (at.waiting > 0 && at.barrier.line != site.line) {
+    if (place.waiting > 0 && place.barrier.line != site.line) {
         stop("divergent barrier");
     }
-    at.barrier = site;
-    char* order = at.place->order.barrier[at.phase];
+    place.barrier = site;
+    char* order = place.order.barrier[place.phase];
     sanitizer::release(order);
-    at.waiting += 1;
+    place.waiting += 1;
     set_ready(index_of(&self), false);
-    if (at.waiting == at.threads) {
-        at.waiting = 0;
-        at.phase ^= 1;
+    if (place.waiting == at.threads) {
+        place.waiting = 0;
+        place.phase ^= 1;
+        at.looks = 0;
         for (unsigned i = 0; i < at.threads; i++) {
             set_ready(i, true);
         }
     }
     go_on();
     sanitizer::acquire(order);
+}
+
+void pause(Site site) {
+    Fiber& self = *at.current;
+    self.site = site;
+    self.waits = "a look at a word";
+    set_ready(index_of(&self), false);
+    at.paused.push_back(&self);
+    go_on();
 }
 
 void meet(Site site, const char* what, unsigned mask, void* brought, Together all) {
@@ -61,7 +72,7 @@ void meet(Site site, const char* what, unsigned mask, void* brought, Together al
         fail(site, "%s by lane %u, which is not in its mask %08x", what, lane, mask);
     }
     Meeting *meeting = nullptr, *unused = nullptr;
-    for (Meeting& other : at.warps[i / WARP].meetings) {
+    for (Meeting& other : at.place->warps[i / WARP].meetings) {
         if (other.here != 0 && other.mask == mask) {
             meeting = &other;
         } else if (other.here == 0) {
@@ -81,6 +92,7 @@ void meet(Site site, const char* what, unsigned mask, void* brought, Together al
     meeting->brought[lane] = brought;
     set_ready(i, false);
     if (meeting->here == mask) {
+        at.looks = 0;
         if (all != nullptr) {
             all(meeting->brought, mask);
         }
@@ -96,12 +108,12 @@ void meet(Site site, const char* what, unsigned mask, void* brought, Together al
 
 void meet(Site site, unsigned mask) {
     const unsigned warp = index_of(at.current) / WARP;
-    char* order = at.place->order.warp[warp][at.warps[warp].phase];
+    char* order = at.place->order.warp[warp][at.place->warps[warp].phase];
     sanitizer::release(order);
     const auto turn = [](void* const* lanes, unsigned of) {
         static_cast<Warp*>(lanes[__builtin_ctz(of)])->phase ^= 1;
     };
-    meet(site, "__syncwarp", mask, &at.warps[warp], turn);
+    meet(site, "__syncwarp", mask, &at.place->warps[warp], turn);
     sanitizer::acquire(order);
 }
 
@@ -112,6 +124,7 @@ void queue_copy(Site site, Copy copy) {
     }
     self.copies[self.last_copy % MOST_COPIES] = copy;
     self.group_of[self.last_copy % MOST_COPIES] = self.group;
+    self.copied = site;
     self.last_copy += 1;
 }
 

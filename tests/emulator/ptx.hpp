@@ -23,6 +23,18 @@ inline unsigned pack_bf16(float low, float high) {
     return emulator::round_bf16(low) | emulator::round_bf16(high) << 16;
 }
 
+// In f32, where the product of two halves is exact.
+inline unsigned multiply_add_f16(unsigned a, unsigned x, unsigned b) {
+    const float low = widen_f16(a) * widen_f16(x) + widen_f16(b);
+    const float high = widen_f16(a >> 16) * widen_f16(x >> 16) + widen_f16(b >> 16);
+    return pack_f16(low, high);
+}
+inline unsigned multiply_add_bf16(unsigned a, unsigned x, unsigned b) {
+    const float low = widen_bf16(a) * widen_bf16(x) + widen_bf16(b);
+    const float high = widen_bf16(a >> 16) * widen_bf16(x >> 16) + widen_bf16(b >> 16);
+    return pack_bf16(low, high);
+}
+
 // The source may be read and the destination written at any time from here to the wait, so the
 // destination is NaN until then. The source is read here too: a sanitizer then names this place.
 template <unsigned WORDS>
@@ -83,11 +95,30 @@ inline void multiply_bf16(
     emulator::multiply(EMULATED_HERE, emulator::Half::Bf16, c, a, b0, b1);
 }
 
+inline void in_global(const void*) {}
+
 inline unsigned arrive(unsigned* counter) {
     return __atomic_fetch_add(counter, 1u, __ATOMIC_ACQ_REL);
 }
 
+inline unsigned peek(const unsigned* at) {
+    return __atomic_load_n(at, __ATOMIC_RELAXED);
+}
+inline void post(unsigned* at, unsigned v) {
+    __atomic_store_n(at, v, __ATOMIC_RELAXED);
+}
+inline unsigned acquire(const unsigned* at) {
+    return __atomic_load_n(at, __ATOMIC_ACQUIRE);
+}
+inline void pause(EMULATED_SITE) {
+    emulator::pause(EMULATED_HERE);
+}
+inline unsigned peek_host(const unsigned* at) {
+    return peek(at);
+}
+
 // Launches never overlap here.
 inline void wait_for_previous() {}
+inline void launch_next() {}
 
 }

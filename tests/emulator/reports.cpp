@@ -8,7 +8,6 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
-#include <unistd.h>
 
 namespace emulator {
 
@@ -46,24 +45,22 @@ void caught(int signal, siginfo_t* info, void*) {
         strsignal(signal), at.launch == nullptr ? "no launch" : at.launch->name.c_str(),
         threadIdx.x, blockIdx.x, gridDim.x, at.schedule.words().c_str());
     fflush(stderr);
-    _exit(CRASHED);
+    give_up(CRASHED);
 }
 
-}
-
-void stop(const std::string& what) {
-    const std::string of = at.launch == nullptr ? "" : " in " + at.launch->name;
-    fprintf(stderr, "emulator: %s%s, block %u of %u, schedule %s\n", what.c_str(), of.c_str(),
-        blockIdx.x, gridDim.x, at.schedule.words().c_str());
-    for (unsigned i = 0; at.place != nullptr && i < at.threads; i++) {
-        const Fiber& fiber = at.place->fibers[i];
+// What the threads of a workgroup are doing, those that do the same in one line.
+void say_threads(const Place& place) {
+    const std::string of =
+        at.running.size() > 1 ? "block " + std::to_string(place.block) + ": " : "";
+    for (unsigned i = 0; i < at.threads; i++) {
+        const Fiber& fiber = place.fibers[i];
         const auto same = [&](const Fiber& other) {
             return other.returned == fiber.returned && other.waits == fiber.waits
                 && (fiber.waits == nullptr || other.site.line == fiber.site.line);
         };
         std::vector<unsigned> group;
         for (unsigned j = 0; j < at.threads; j++) {
-            if (same(at.place->fibers[j])) {
+            if (same(place.fibers[j])) {
                 group.push_back(j);
             }
         }
@@ -74,10 +71,21 @@ void stop(const std::string& what) {
         if (fiber.waits != nullptr) {
             doing = std::string("wait in ") + fiber.waits + " at " + shown(fiber.site);
         }
-        fprintf(stderr, "  threads %s %s\n", ranges(group).c_str(), doing.c_str());
+        fprintf(stderr, "  %sthreads %s %s\n", of.c_str(), ranges(group).c_str(), doing.c_str());
+    }
+}
+
+}
+
+void stop(const std::string& what) {
+    const std::string of = at.launch == nullptr ? "" : " in " + at.launch->name;
+    fprintf(stderr, "emulator: %s%s, block %u of %u, schedule %s\n", what.c_str(), of.c_str(),
+        blockIdx.x, gridDim.x, at.schedule.words().c_str());
+    for (const Place* place : at.running) {
+        say_threads(*place);
     }
     fflush(stderr);
-    _exit(RULE_BROKEN);
+    give_up(RULE_BROKEN);
 }
 
 std::string Schedule::words() const {

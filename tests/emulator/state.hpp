@@ -20,6 +20,8 @@ namespace emulator {
 constexpr std::size_t GUARD = 4096;
 constexpr unsigned WARP = 32, MOST_COPIES = 512, MOST_MEETINGS = 8;
 
+struct Place;
+
 struct Fiber {
 #if defined(__x86_64__)
     void* stack_pointer;
@@ -30,6 +32,8 @@ struct Fiber {
     std::size_t stack_bytes;
     void* tsan;
     void* asan;
+    // Of its workgroup.
+    Place* place;
     // Where it waits, and in what; null while it can run.
     Site site;
     const char* waits;
@@ -38,6 +42,8 @@ struct Fiber {
     Copy copies[MOST_COPIES];
     unsigned group_of[MOST_COPIES];
     unsigned first_copy, last_copy, group;
+    // Where the last of them was asked for.
+    Site copied;
 };
 
 // Lanes that have come to where those of `mask` meet.
@@ -61,13 +67,20 @@ struct Order {
     char last[8];
 };
 
-// What a workgroup runs on. That one workgroup runs after another is no order between them: where
+// What a workgroup runs on. Those of a cooperative launch run together, a place each. Else that one workgroup runs after another is no order between them: where
 // races are looked for, neighbours run on different places, and only those of one place, several
 // workgroups apart, are taken to be ordered.
 struct Place {
     std::vector<Fiber> fibers;
     unsigned char* shared;
     Order order;
+    unsigned block;
+    // Bit i: fiber i can run.
+    std::vector<uint64_t> ready;
+    std::vector<Warp> warps;
+    // Of the barrier: how many wait, where, and which of two turns it is.
+    unsigned waiting, phase, returned;
+    Site barrier;
 };
 
 struct Run {
@@ -76,22 +89,23 @@ struct Run {
     std::mt19937 random;
     unsigned threads;
     std::vector<Place> places;
+    // Those whose workgroups run now, and the one of the current fiber.
+    std::vector<Place*> running;
     Place* place;
     Fiber host;
     Fiber* current;
-    // Bit i: fiber i can run.
-    std::vector<uint64_t> ready;
-    std::vector<Warp> warps;
-    // Of the barrier: how many wait, where, and which of two turns it is.
-    unsigned waiting, phase, returned;
-    Site barrier;
+    // Fibers that look at a word again once nobody else can run, and how often they all have since
+    // anybody got further.
+    std::vector<Fiber*> paused;
+    unsigned looks;
     char launch_start[8], launch_end[8];
 };
 extern Run at;
 
 inline unsigned index_of(const Fiber* fiber) {
-    return static_cast<unsigned>(fiber - at.place->fibers.data());
+    return static_cast<unsigned>(fiber - fiber->place->fibers.data());
 }
+// Of the current fiber's workgroup: whether thread i can run.
 void set_ready(unsigned i, bool can_run);
 // Lets another go on; returns when this one does.
 void go_on();

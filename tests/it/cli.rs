@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const CIFAR10: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/ddpm-cifar10");
 
 /// A `.npy` file's shape and numbers.
-fn npy(path: &Path) -> (Vec<u64>, Vec<f32>) {
+pub fn npy(path: &Path) -> (Vec<u64>, Vec<f32>) {
     let bytes = fs::read(path).unwrap();
     let npy = npyz::NpyFile::new(&bytes[..]).unwrap();
     (npy.shape().to_vec(), npy.into_vec().unwrap())
@@ -21,11 +21,19 @@ fn npy(path: &Path) -> (Vec<u64>, Vec<f32>) {
 fn devices_are_listed() {
     let place = Place::new();
     let list = place.run("devices --json").json();
-    for (i, adapter) in list.as_array().unwrap().iter().enumerate() {
-        assert_eq!(adapter["index"], i);
-        assert!(adapter["max_binding_bytes"].as_u64().unwrap() > 0);
+    let (cuda, wgpu): (Vec<_>, Vec<_>) =
+        list.as_array().unwrap().iter().partition(|device| device["backend"] == "cuda");
+    for (devices, memory) in [(&cuda, "memory_bytes"), (&wgpu, "max_binding_bytes")] {
+        for (i, device) in devices.iter().enumerate() {
+            assert_eq!(device["index"], i);
+            assert!(device[memory].as_u64().unwrap() > 0);
+        }
     }
-    assert!(place.run("devices").stdout.contains("--device cpu"));
+    let words = place.run("devices").stdout;
+    assert!(words.contains("--device cpu"), "{words}");
+    // Either a row, or why there is none.
+    let told = if cuda.is_empty() { "--device cuda: expected" } else { "cuda:0" };
+    assert!(words.contains(told), "{words}");
 }
 
 #[test]
@@ -82,7 +90,7 @@ fn bad_input_is_named_and_ends_with_2() {
         ("sample --precision f8", &["precision", "f16", "f8"]),
         ("sample --device tpu", &["device", "wgpu", "tpu"]),
         ("sample --device wgpu:99", &["wgpu:99"]),
-        ("sample --device cuda", &["cuda"]),
+        ("sample --device cuda:99", &["cuda", "use --device wgpu"]),
         ("sample nonsense", &["nonsense", "digits"]),
         ("sample --out dir.png", &["--out dir.png", "a folder of that name"]),
         ("sample --out missing/a.png", &["missing/a.png", "no such folder"]),
@@ -276,7 +284,7 @@ fn bench_measures() {
 
 /// Sends Ctrl-C once `ready` says so, and waits for the end.
 #[cfg(unix)]
-fn interrupt(mut child: Child, mut ready: impl FnMut(&mut Child) -> bool) -> (i32, Duration) {
+pub fn interrupt(mut child: Child, mut ready: impl FnMut(&mut Child) -> bool) -> (i32, Duration) {
     let deadline = Instant::now() + Duration::from_secs(120);
     while !ready(&mut child) {
         assert!(Instant::now() < deadline, "the run never came to its middle");

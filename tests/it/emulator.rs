@@ -126,6 +126,7 @@ fn run(seeded: &Seeded, bug: &str, build: Build) -> Result<Vec<f32>, String> {
             kernel: 0,
             blocks: seeded.blocks,
             shared: seeded.shared,
+            together: false,
             params: bytemuck::cast_slice(&seeded.params).to_vec(),
             args: seeded.args.iter().map(|buffer| address(*buffer, 0)).collect(),
             control: seeded.control,
@@ -173,6 +174,7 @@ fn check(seeded: Seeded, bugs: &[(&str, Build, Caught)]) {
 fn bugs_of_a_product_are_caught() {
     let bugs = [
         ("MISSING_WAIT", Build::Plain, Wrong),
+        ("LEFT_COPY", Build::Plain, Says("a copy that nobody has waited for")),
         ("EARLY_REFILL", Build::Plain, Wrong),
         ("EARLY_REFILL", Build::Thread, RACE),
         ("WRONG_FRAGMENT", Build::Plain, Wrong),

@@ -1,6 +1,7 @@
 // y = x w in tiles of 64 by 64 by tensor cores, through a ring of copied stages: right as it is,
 // and wrong in one way with each of
 //     MISSING_WAIT      nobody waits for a copy: NaN
+//     LEFT_COPY         nobody waits for the last copies
 //     EARLY_REFILL      a stage is filled again while others still read it
 //     WRONG_FRAGMENT    the halves of a B fragment are exchanged: another sum
 //     WRONG_TRANS       B is loaded as it lies, not by columns: another sum
@@ -96,6 +97,9 @@ __device__ void run(const Params& p, const Args& a, const At& at) {
         ptx::commit();
         multiply_stage(s.stages[i % STAGES], sums);
     }
+#ifndef LEFT_COPY
+    ptx::wait<0>();
+#endif
     const unsigned warp = threadIdx.x / 32u, g = threadIdx.x % 32u / 4u, t = threadIdx.x % 4u;
     for (unsigned j = 0u; j < 4u; j++) {
         for (unsigned i = 0u; i < 4u; i++) {

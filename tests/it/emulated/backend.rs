@@ -1,9 +1,11 @@
 //! The emulator as a device.
 
-use super::build::{Build, Compiled, kernels};
+use super::build::{Bug, Build, Compiled, kernels, persistent};
 use super::job::{Content, Job, Launch, SCHEDULES, address};
 use std::path::PathBuf;
-use unnoise::backend::cuda::launch::{self, Addresses, Recorded};
+use unnoise::backend::cuda::jobs::{GRID_BYTES, Jobs, Told, unsuited};
+use unnoise::backend::cuda::launch::{self, Addresses, Compiled as _, Recorded, Recording};
+use unnoise::backend::grid::Constants as _;
 use unnoise::backend::source::Variant;
 use unnoise::backend::tune::{Choose, Tuned};
 use unnoise::backend::work::Work;
@@ -18,6 +20,19 @@ use unnoise::tensor::DType;
 pub struct Emulated {
     build: Build,
     choose: Option<Choose>,
+    persistent: Option<Persistent>,
+}
+
+/// How the loop runs as one kernel.
+#[derive(Clone, Copy)]
+pub struct Persistent {
+    /// Workgroups that are there at once.
+    pub blocks: u32,
+    /// Rows of a launch at most.
+    pub rows: u32,
+    /// Whether the host has asked for the end before the first row.
+    pub stop: bool,
+    pub bug: Option<Bug>,
 }
 
 impl Emulated {
@@ -30,12 +45,17 @@ impl Emulated {
     };
 
     pub fn new(build: Build) -> Emulated {
-        Emulated { build, choose: None }
+        Emulated { build, choose: None, persistent: None }
+    }
+
+    /// The same, with the loop as one kernel.
+    pub fn persistent(build: Build, persistent: Persistent) -> Emulated {
+        Emulated { persistent: Some(persistent), ..Emulated::new(build) }
     }
 
     /// The same, with launches cut as `choose` says.
     pub fn choosing(build: Build, choose: Choose) -> Emulated {
-        Emulated { build, choose: Some(choose) }
+        Emulated { choose: Some(choose), ..Emulated::new(build) }
     }
 
     /// Compiles the kernels of several programs together, which is faster than one by one. What is
@@ -74,12 +94,17 @@ struct Extra {
     start: usize,
     advance: usize,
     times: usize,
+    jobs: usize,
+    grid: usize,
+    stop: usize,
 }
 
 impl Extra {
     fn of(program: &Program) -> Extra {
         let n = program.slots.len();
-        Extra { partial: n, counters: n + 1, start: n + 2, advance: n + 3, times: n + 4 }
+        let [partial, counters, start, advance, times, jobs, grid, stop] =
+            std::array::from_fn(|i| n + i);
+        Extra { partial, counters, start, advance, times, jobs, grid, stop }
     }
 }
 
@@ -151,7 +176,7 @@ impl Backend for Emulated {
             Content::Scratch(record.partial_bytes.max(16)),
             Content::Counters(4 * u64::from(record.counters.max(1))),
             Content::Given(vec![0; 8]),
-            Content::Given(launch::advance(program, address(extra.times, 0))?),
+            Content::Given(launch::advance(program, address(extra.times, 0), 0)?),
             Content::Given(padded(bytemuck::cast_slice(&times).to_vec(), 4 * times.len() as u64)),
         ]);
         let kernels: Vec<Compiled> = record.kernels.iter().map(|(v, _)| of(v)).collect();
@@ -169,11 +194,53 @@ impl Backend for Emulated {
         }
         first_of.push(job.launches.len() as u32);
         let bodies = program.rows.iter().map(|row| row.body + 1);
-        job.order = std::iter::once(0)
-            .chain(bodies)
-            .flat_map(|part| first_of[part]..first_of[part + 1])
-            .collect();
+        let parts = std::iter::once(0).chain(bodies);
+        job.order = parts.flat_map(|part| first_of[part]..first_of[part + 1]).collect();
+        if let Some(how) = &self.persistent {
+            job.order.truncate(first_of[1] as usize);
+            self.persist(how, program, &record, &at, kernels, &mut job).map_err(broken)?;
+        }
         Ok(Box::new(EmulatedSession { job, build: self.build, program: program.clone() }))
+    }
+}
+
+impl Emulated {
+    /// Puts the persistent kernel where the launches of the rows were.
+    fn persist(
+        &self,
+        how: &Persistent,
+        program: &Program,
+        record: &Recording,
+        at: &Addresses,
+        mut kernels: Vec<Compiled>,
+        job: &mut Job,
+    ) -> Result<(), String> {
+        if let Some(why) = unsuited(record, |kernel| kernels[kernel].threads()) {
+            return Err(why);
+        }
+        let extra = Extra::of(program);
+        let jobs = Jobs::of(program, record, address(extra.jobs, 0));
+        let kernel = persistent(self.build, &jobs.variants, how.bug)?;
+        let told = Told {
+            rows: how.rows,
+            blocks: how.blocks,
+            shared: kernel.shared_bytes(),
+            grid: address(extra.grid, 0),
+            stop: address(extra.stop, 0),
+        };
+        kernels.push(kernel);
+        let launch = planned(&jobs.launch(at, &told), &kernels, &mut job.units);
+        let launches = (program.rows.len() as u32).div_ceil(how.rows);
+        job.order.extend(vec![job.launches.len() as u32; launches as usize]);
+        job.launches.push(Launch { together: true, ..launch });
+        job.addresses.extend(jobs.addresses.iter().map(|at| (extra.jobs as u32, *at as u64)));
+        let size = jobs.bytes.len() as u64;
+        job.buffers.extend([
+            Content::Given(padded(jobs.bytes, size)),
+            Content::Given(vec![0; GRID_BYTES as usize]),
+            Content::Given(u32::from(how.stop).to_le_bytes().to_vec()),
+        ]);
+        Ok(())
     }
 }
 
@@ -190,6 +257,7 @@ fn planned(launch: &Recorded, kernels: &[Compiled], units: &mut Vec<PathBuf>) ->
         kernel: kernel.position,
         blocks: launch.blocks,
         shared: launch.shared,
+        together: false,
         params: launch.params.clone(),
         args: launch.args.clone(),
         control: launch.control,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread;
 use unnoise::backend::cuda::launch;
 use unnoise::backend::grid::Constants;
-use unnoise::backend::source::{FACTS, Variant, cuda_unit};
+use unnoise::backend::source::{FACTS, PERSISTENT_ENTRY, Variant, cuda_persistent, cuda_unit};
 use unnoise::error::{Error, Result};
 use unnoise::ops::Call;
 use xxhash_rust::xxh3::xxh3_128;
@@ -55,7 +55,7 @@ const RUNTIME: [&str; 6] = ["fibers", "main", "meetings", "memory", "reports", "
 const HEADERS: [&str; 7] = ["device", "fibers", "fibers_run", "half", "ptx", "sanitizer", "state"];
 
 /// Kernels may read one memory as several types; sums are rounded as written.
-const FLAGS: [&str; 11] = [
+pub(super) const FLAGS: [&str; 13] = [
     "-std=c++17",
     "-O1",
     "-g1",
@@ -67,6 +67,9 @@ const FLAGS: [&str; 11] = [
     "-fno-strict-aliasing",
     "-fno-math-errno",
     "-ffp-contract=off",
+    // Several units in one process are nothing to each other.
+    "-fno-gnu-unique",
+    "-Wl,-Bsymbolic",
 ];
 
 /// Whether the compiler is there: g++, which has what the runtime is written with.
@@ -78,11 +81,11 @@ pub fn compiler() -> bool {
     })
 }
 
-fn folder() -> PathBuf {
+pub(super) fn folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulator")
 }
 
-fn source(name: &str) -> PathBuf {
+pub(super) fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/emulator").join(name)
 }
 
@@ -112,7 +115,7 @@ impl Drop for Turn {
 }
 
 /// Runs g++ and puts what it makes at `out` at once: another process may look for it.
-fn compile(args: &[&OsStr], out: &Path) -> Result<(), String> {
+pub(super) fn compile(args: &[&OsStr], out: &Path) -> Result<(), String> {
     let _turn = Turn::take();
     let made = tempfile::NamedTempFile::new_in(folder()).map_err(|e| e.to_string())?;
     let output = Command::new("g++").args(args).arg("-o").arg(made.path()).output();
@@ -169,7 +172,7 @@ fn linked(build: Build) -> Result<PathBuf, String> {
 }
 
 /// Names what is made of `text` and the files of the emulator.
-fn digest(text: &str) -> String {
+pub(super) fn digest(text: &str) -> String {
     static FILES: OnceLock<String> = OnceLock::new();
     let files = FILES.get_or_init(|| {
         fs::create_dir_all(folder()).expect("target can be written");
@@ -185,7 +188,7 @@ fn digest(text: &str) -> String {
 pub fn unit(build: Build, text: &str, kernels: &[String]) -> Result<PathBuf, String> {
     let rows: String = kernels
         .iter()
-        .map(|k| format!("    emulator::Entry<{k}>::kernel(\"{k}\", {k}_facts),\n"))
+        .map(|k| format!("    emulator::Entry<{k}>::kernel(\"{k}\", {k}_facts, {k}_facts[0]),\n"))
         .collect();
     let text = format!(
         "{text}extern \"C\" const unsigned emulated_count = {};\n\
@@ -271,10 +274,32 @@ fn together(build: Build, variants: &[(Variant, Call)]) -> Vec<Result<Compiled, 
 }
 
 fn one_unit(build: Build, variants: &[(Variant, Call)]) -> Result<Vec<Compiled>, String> {
-    let ptx = include_str!("../../emulator/ptx.hpp");
-    let text = cuda_unit(variants, Some(ptx)).map_err(|e| e.to_string())?;
+    let text = cuda_unit(variants, Some(PTX)).map_err(|e| e.to_string())?;
     let names = variants.iter().enumerate().map(|(i, (v, _))| format!("{}_{i}", v.op));
-    let path = Arc::new(unit(build, &text, &names.collect::<Vec<_>>())?);
+    compiled(build, &text, &names.collect::<Vec<_>>())
+}
+
+/// Words of C++ that stand once in a unit, and what they are replaced by.
+pub type Bug = (&'static str, &'static str);
+
+/// One kernel for jobs of all these variants, with a bug if one is given.
+pub fn persistent(
+    build: Build,
+    variants: &[(Variant, Call)],
+    bug: Option<Bug>,
+) -> Result<Compiled, String> {
+    let mut text = cuda_persistent(variants, Some(PTX)).map_err(|e| e.to_string())?;
+    if let Some((right, wrong)) = bug {
+        assert_eq!(text.matches(right).count(), 1, "{right}");
+        text = text.replace(right, wrong);
+    }
+    Ok(compiled(build, &text, &[PERSISTENT_ENTRY.to_string()])?.remove(0))
+}
+
+const PTX: &str = include_str!("../../emulator/ptx.hpp");
+
+fn compiled(build: Build, text: &str, names: &[String]) -> Result<Vec<Compiled>, String> {
+    let path = Arc::new(unit(build, text, names)?);
     let output = runner(build)?.arg("facts").arg(&*path).output();
     let output = output.map_err(|e| format!("cannot start the emulator: {e}"))?;
     if !output.status.success() {

@@ -36,6 +36,8 @@ pub struct Launch {
     pub kernel: u32,
     pub blocks: u32,
     pub shared: u32,
+    /// Whether all workgroups are there at once, as those of a cooperative launch.
+    pub together: bool,
     pub params: Vec<u8>,
     /// As [`address`] makes them; 0 is null.
     pub args: Vec<u64>,
@@ -125,6 +127,7 @@ impl Job {
             for word in [launch.unit, launch.kernel, launch.blocks, launch.shared] {
                 file.word(word);
             }
+            file.word(launch.together.into());
             file.str(&launch.params);
             file.list(&launch.args, |file, at| file.long(*at));
             launch.control.iter().for_each(|at| file.long(*at));

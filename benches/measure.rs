@@ -7,7 +7,7 @@
 //!
 //! `UNNOISE_DEVICE` chooses the device as `--device` does (default `auto`). Where
 //! `UNNOISE_BENCH_JSON` names a file, a line is added to it for each bench; `cargo xtask compare`
-//! reads two such files.
+//! reads two such files. `UNNOISE_GIT` says what was built where git does not.
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId};
@@ -19,7 +19,10 @@ use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use unnoise::backend::roofline::Peak;
-use unnoise::backend::{Backend, Observer, RunInputs, Session, WeightSource, null, select};
+use unnoise::backend::{
+    Backend, Observer, RunInputs, Session, Settings, WeightSource, null, select,
+};
+use unnoise::error::Result;
 use unnoise::program::{Body, Input, Launch, Program, Source};
 use unnoise::tensor::DType;
 
@@ -35,19 +38,25 @@ pub struct Device {
 }
 
 impl Device {
-    /// The device that the environment asks for.
+    /// The device that the environment asks for; it remembers and measures nothing.
     pub fn open() -> Device {
+        Device::open_with(&Settings::default())
+    }
+
+    /// The same with settings.
+    pub fn open_with(settings: &Settings) -> Device {
         let spec = std::env::var("UNNOISE_DEVICE").unwrap_or_else(|_| "auto".into());
         let spec = spec.parse().unwrap_or_else(|e| panic!("UNNOISE_DEVICE: {e}"));
-        let selected = select::open(&spec).unwrap_or_else(|e| panic!("{e}"));
+        let selected = select::open_with(&spec, settings).unwrap_or_else(|e| panic!("{e}"));
         eprintln!("{}", selected.reason);
         let git = Command::new("git").args(["describe", "--always", "--dirty"]).output();
         let git = git.ok().filter(|out| out.status.success());
+        let git = git.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_string());
         Device {
             backend: selected.backend,
             lines: std::env::var("UNNOISE_BENCH_JSON").ok().filter(|path| !path.is_empty()),
             peak: OnceCell::new(),
-            git: git.map_or("unknown".into(), |o| String::from_utf8_lossy(&o.stdout).trim().into()),
+            git: git.or(std::env::var("UNNOISE_GIT").ok()).unwrap_or("unknown".into()),
         }
     }
 
@@ -66,7 +75,7 @@ impl Device {
     }
 
     /// Adds the line of a result to the file of results.
-    pub fn write(&self, result: &Measured) {
+    pub fn write(&self, result: &impl Serialize) {
         let Some(path) = &self.lines else { return };
         let line = Line { device: self.backend.device(), git: &self.git, result };
         let line = serde_json::to_string(&line).expect("a result is plain data") + "\n";
@@ -77,9 +86,9 @@ impl Device {
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct Line<'a, T: Serialize> {
     #[serde(flatten)]
-    result: &'a Measured,
+    result: &'a T,
     device: String,
     git: &'a str,
 }
@@ -109,6 +118,13 @@ pub struct Share {
     /// `compute` or `memory`.
     pub bound: &'static str,
     pub of_peak: f64,
+}
+
+impl Measured {
+    /// Sets its share of the device's peak.
+    pub fn share_of(&mut self, peak: &Peak) {
+        self.share = Some(Share::of(self, peak));
+    }
 }
 
 impl Share {
@@ -156,23 +172,33 @@ impl Timed {
         weights: &dyn WeightSource,
         chosen: impl Fn(&Launch) -> bool,
     ) -> Timed {
+        Timed::try_launches(device, program, weights, chosen).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// The same, unless the device refuses.
+    pub fn try_launches(
+        device: &Device,
+        program: &Program,
+        weights: &dyn WeightSource,
+        chosen: impl Fn(&Launch) -> bool,
+    ) -> Result<Timed> {
         let prepare = |times| {
             let repeated = repeat(program, &chosen, times);
             Timed::prepare(device, &repeated, weights, times.max(1))
         };
-        let mut around = prepare(0);
+        let mut around = prepare(0)?;
         let around = (0..5).map(|_| around.seconds()).fold(f64::INFINITY, f64::min);
-        let mut once = prepare(1);
+        let mut once = prepare(1)?;
         once.seconds();
         let one = (once.seconds() - around).max(1e-6);
         let times = ((LONG / one).ceil() as usize).clamp(1, 256);
-        let mut timed = if times == 1 { once } else { prepare(times) };
+        let mut timed = if times == 1 { once } else { prepare(times)? };
         let unit = repeat(program, &chosen, 1);
         let unit = unit.bodies.iter().flat_map(|body| &body.launches);
         timed.flops = unit.clone().map(|l| l.call.flops()).sum();
         timed.bytes = unit.map(|l| null::bytes(program, l)).sum();
         timed.around = around;
-        timed
+        Ok(timed)
     }
 
     /// A whole program, whose rows are `steps` units.
@@ -182,11 +208,21 @@ impl Timed {
         weights: &dyn WeightSource,
         steps: usize,
     ) -> Timed {
+        Timed::try_steps(device, program, weights, steps).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// The same, unless the device refuses.
+    pub fn try_steps(
+        device: &Device,
+        program: &Program,
+        weights: &dyn WeightSource,
+        steps: usize,
+    ) -> Result<Timed> {
         let counts = null::Counts::of(program);
-        let mut timed = Timed::prepare(device, program, weights, steps);
+        let mut timed = Timed::prepare(device, program, weights, steps)?;
         timed.flops = counts.flops / steps as u64;
         timed.bytes = counts.bytes / steps as u64;
-        timed
+        Ok(timed)
     }
 
     fn prepare(
@@ -194,11 +230,16 @@ impl Timed {
         program: &Program,
         weights: &dyn WeightSource,
         units: usize,
-    ) -> Timed {
-        let session = device.backend.prepare(program, weights).unwrap_or_else(|e| panic!("{e}"));
+    ) -> Result<Timed> {
+        let session = device.backend.prepare(program, weights)?;
         let out = vec![0.0; program.output_len];
         let (inputs, samples) = (inputs(program), Vec::new());
-        Timed { session, inputs, out, around: 0.0, units, flops: 0, bytes: 0, samples }
+        Ok(Timed { session, inputs, out, around: 0.0, units, flops: 0, bytes: 0, samples })
+    }
+
+    /// Runs once, uncounted.
+    pub fn warm(&mut self) {
+        self.seconds();
     }
 
     /// Runs once; seconds of the whole run.
@@ -254,7 +295,7 @@ pub fn bench(
     });
     let mut measured = timed?.measured(bench, case, precision);
     if let Some(peak) = device.peak.get() {
-        measured.share = Some(Share::of(&measured, peak));
+        measured.share_of(peak);
     }
     device.write(&measured);
     Some(measured)

@@ -227,5 +227,7 @@ pub fn kernels() -> Vec<Kernel> {
         solver_step("digits", [1, 32, 32], 64, true),
         solver_step("ddpm", [3, 32, 32], 1, false),
         solver_step("sd15", [4, 64, 64], 1, true),
+        // 64 MiB: no cache holds it.
+        solver_step("large", [4, 256, 256], 64, false),
     ]
 }

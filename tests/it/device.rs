@@ -7,9 +7,12 @@ use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::thread;
-use unnoise::backend::Backend;
 use unnoise::backend::cpu::Cpu;
+use unnoise::backend::cuda::Cuda;
+use unnoise::backend::tune::{self, Tuning};
 use unnoise::backend::wgpu::{Adapters, Wgpu};
+use unnoise::backend::{Backend, Settings};
+use unnoise::error::Result;
 
 /// Whether `UNNOISE_REQUIRE`, a list with commas, names `device`.
 pub fn required(device: &str) -> bool {
@@ -83,6 +86,48 @@ pub fn wgpu() -> Option<&'static Wgpu> {
     Some(shared.device.get_or_init(|| Wgpu::open(adapters, None).expect("the adapter opens")))
 }
 
+/// A CUDA device of this machine, its launches cut as `tuning` says. What it compiles is kept where
+/// the environment says, so that each of many devices need not compile it again.
+pub fn open_cuda(tuning: Tuning) -> Result<Cuda> {
+    Cuda::open_with(None, &Settings { tuning, cache: tune::folder() })
+}
+
+/// The CUDA devices that no test is at work on.
+static IDLE: Mutex<Vec<&'static Cuda>> = Mutex::new(Vec::new());
+
+/// A test's device, given back when its thread ends.
+struct Taken(&'static Cuda);
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        IDLE.lock().expect("no test fails while it gives a device back").push(self.0);
+    }
+}
+
+/// The CUDA device of this test, or why there is none: the same one whenever its thread asks, and
+/// no other test's at that time, as what one thread launches while another captures a graph would
+/// be part of the graph. A failure if `UNNOISE_REQUIRE` names cuda and there is no GPU.
+fn cuda_or_why() -> std::result::Result<&'static Cuda, String> {
+    type Found = std::result::Result<Taken, String>;
+    thread_local!(static TAKEN: OnceCell<Found> = const { OnceCell::new() });
+    let open = || open_cuda(Tuning::Off).map(|cuda| &*Box::leak(cuda.into()));
+    let take = || {
+        let idle = IDLE.lock().expect("no test fails while it takes a device").pop();
+        let found = idle.map_or_else(open, Ok).map(Taken);
+        found.map_err(|why| {
+            assert!(!required("cuda"), "UNNOISE_REQUIRE asks for cuda: {why}");
+            why.to_string()
+        })
+    };
+    let of = |found: &Found| found.as_ref().map(|taken| taken.0).map_err(String::clone);
+    TAKEN.with(|taken| of(taken.get_or_init(take)))
+}
+
+/// The CUDA device of a test that is about CUDA alone. Without a GPU: `None`, said on stderr.
+pub fn cuda() -> Option<&'static Cuda> {
+    cuda_or_why().map_err(|why| note_ignored(&why)).ok()
+}
+
 /// Whether CUDA kernels can be run on the processor: that needs g++ on Linux. If not, that is said,
 /// or a failure if `UNNOISE_REQUIRE` names the emulator.
 pub fn emulator() -> bool {
@@ -94,8 +139,13 @@ pub fn emulator() -> bool {
     false
 }
 
-/// The backends that this machine has: the processor, and wgpu unless the gate said otherwise.
-pub fn backends() -> Vec<&'static dyn Backend> {
+/// The GPUs that this machine has, or what stands for one, unless the gate said otherwise.
+pub fn gpus() -> Vec<&'static dyn Backend> {
     let wgpu = wgpu().map(|w| w as &dyn Backend);
-    std::iter::once(&Cpu as &dyn Backend).chain(wgpu).collect()
+    wgpu.into_iter().chain(cuda_or_why().ok().map(|c| c as &dyn Backend)).collect()
+}
+
+/// The backends that this machine has: the processor first.
+pub fn backends() -> Vec<&'static dyn Backend> {
+    std::iter::once(&Cpu as &dyn Backend).chain(gpus()).collect()
 }

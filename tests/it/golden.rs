@@ -1,7 +1,7 @@
 //! Reads golden vectors, see tests/golden/make_network.py and make_trajectories.py.
 
 use safetensors::SafeTensors;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A tensor of a golden file.
 #[derive(Clone, Debug)]
@@ -10,9 +10,16 @@ pub struct Golden {
     pub values: Vec<f32>,
 }
 
+/// The folder of the package: where cargo says when it runs the tests, and not where they were
+/// built, as they may be run on another machine.
+pub fn root() -> PathBuf {
+    let told = std::env::var_os("CARGO_MANIFEST_DIR");
+    told.map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
+}
+
 /// `tests/golden/<path>`.
 pub fn path(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(path)
+    root().join("tests/golden").join(path)
 }
 
 /// The same as text, as [`unnoise::model::Model::open`] takes it.

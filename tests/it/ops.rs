@@ -51,15 +51,35 @@ pub fn differences(device: &dyn Backend, case: &Case, storage: DType) -> Vec<Str
     check.collect()
 }
 
-/// Runs the cases of one op; fails with everything that differs.
-fn check(op: &str, device: &dyn Backend) {
-    let cases: Vec<Case> =
-        ops::all_cases().into_iter().filter(|case| case.call.name() == op).collect();
-    assert!(!cases.is_empty(), "{op} has no cases");
-    let mut failures = Vec::new();
-    for storage in [DType::F32, DType::F16].into_iter().filter(|s| device.supports(*s)) {
-        failures.extend(cases.iter().flat_map(|case| differences(device, case, storage)));
+/// The cases of one op, in every storage type that it is tried in.
+fn cases_of(op: &str, storages: &[DType]) -> Vec<(Case, DType)> {
+    let cases = ops::all_cases().into_iter().filter(|case| case.call.name() == op);
+    let all = cases.flat_map(|case| storages.iter().map(move |s| (case.clone(), *s)));
+    let all: Vec<_> = all.collect();
+    assert!(!all.is_empty(), "{op} has no cases");
+    all
+}
+
+/// What differs in one case, held to the tile that a device of these facts takes unmeasured.
+fn untuned(device: &dyn Backend, facts: &Facts, case: &Case, storage: DType) -> Vec<String> {
+    let dtypes: Vec<_> = case.args.iter().map(|arg| arg.dtype(storage)).collect();
+    match case.call.tiles(&dtypes, facts).first() {
+        Some(tile) => differences(device, &held(case, *tile, storage), storage),
+        None => differences(device, case, storage),
     }
+}
+
+/// The storage types of products that a device has.
+fn storages(device: &dyn Backend) -> Vec<DType> {
+    let all = [DType::F32, DType::F16, DType::BF16];
+    all.into_iter().filter(|storage| device.supports(*storage)).collect()
+}
+
+/// Runs the cases of one op; fails with everything that differs.
+fn check(op: &str, device: &dyn Backend, facts: &Facts) {
+    let cases = cases_of(op, &storages(device));
+    let failures = cases.iter().flat_map(|(case, s)| untuned(device, facts, case, *s));
+    let failures: Vec<String> = failures.collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
@@ -122,19 +142,37 @@ fn every_tile(facts: &Facts, storages: &[DType]) -> Vec<(Tile, Case, DType)> {
     chosen
 }
 
-#[test]
-fn every_tile_gives_the_same_on_wgpu() {
-    let Some(device) = device::wgpu() else { return };
-    let storages: Vec<DType> =
-        [DType::F32, DType::F16].into_iter().filter(|s| device.supports(*s)).collect();
-    let chosen = every_tile(&device.adapter().facts(), &storages);
+/// Every tile that a device of these facts could take, on the device that takes it wherever it may.
+fn check_tiles(facts: &Facts, storages: &[DType], taking: impl Fn(Tile) -> Box<dyn Backend>) {
     let mut failures = Vec::new();
-    for (tile, case, storage) in chosen {
-        let device = device.with_tuning(Tuning::Fixed(always(tile)));
-        let wrong = differences(&device, &held(&case, tile, storage), storage);
+    for (tile, case, storage) in every_tile(facts, storages) {
+        let device = taking(tile);
+        let program = &case_program::case_programs(&case, storage)[0].program;
+        let session = device.prepare(program, &case_program::NoWeights);
+        let session = session.unwrap_or_else(|e| panic!("{tile}: {e}"));
+        let tuned = session.tuned().expect("the device has a choice");
+        assert!(tuned.classes.iter().any(|class| class.chosen == tile), "{tile} was not taken");
+        let wrong = differences(&*device, &held(&case, tile, storage), storage);
         failures.extend(wrong.into_iter().map(|wrong| format!("{tile}: {wrong}")));
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn every_tile_gives_the_same_on_wgpu() {
+    let Some(device) = device::wgpu() else { return };
+    let taking =
+        |tile| -> Box<dyn Backend> { Box::new(device.with_tuning(Tuning::Fixed(always(tile)))) };
+    check_tiles(&device.adapter().facts(), &storages(device), taking);
+}
+
+#[test]
+fn every_tile_gives_the_same_on_cuda() {
+    let Some(device) = device::cuda() else { return };
+    let taking = |tile| -> Box<dyn Backend> {
+        Box::new(device::open_cuda(Tuning::Fixed(always(tile))).expect("the device opens again"))
+    };
+    check_tiles(&device.info().facts(), &storages(device), taking);
 }
 
 #[test]
@@ -162,20 +200,12 @@ fn check_emulated(op: &str) {
         true => &[DType::F32, DType::F16, DType::BF16],
         false => &[DType::F32, DType::F16],
     };
-    let cases = ops::all_cases().into_iter().filter(|case| case.call.name() == op);
-    let cases: Vec<(Case, DType)> =
-        cases.flat_map(|case| storages.iter().map(move |s| (case.clone(), *s))).collect();
+    let cases = cases_of(op, storages);
     let device = Emulated::new(Build::Plain);
     let programs = cases.iter().flat_map(|(case, s)| case_program::case_programs(case, *s));
     let programs: Vec<_> = programs.map(|compared| compared.program).collect();
     device.compile(programs.iter());
-    let of = |(case, storage): &(Case, DType)| {
-        let dtypes: Vec<_> = case.args.iter().map(|arg| arg.dtype(*storage)).collect();
-        match case.call.tiles(&dtypes, &Emulated::FACTS).first() {
-            Some(tile) => differences(&device, &held(case, *tile, *storage), *storage),
-            None => differences(&device, case, *storage),
-        }
-    };
+    let of = |(case, s): &(Case, DType)| untuned(&device, &Emulated::FACTS, case, *s);
     let failures: Vec<String> = cases.par_iter().flat_map_iter(of).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
@@ -208,7 +238,16 @@ fn cooperative_matrices_compute_what_scalars_do() {
 macro_rules! ops {
     ($($op:ident)+) => {
         mod on_cpu {
-            $(#[test] fn $op() { super::check(stringify!($op), &super::Cpu); })+
+            $(#[test] fn $op() {
+                super::check(stringify!($op), &super::Cpu, &super::Facts::LEAST);
+            })+
+        }
+        mod on_cuda {
+            $(#[test] fn $op() {
+                if let Some(device) = super::device::cuda() {
+                    super::check(stringify!($op), device, &device.info().facts());
+                }
+            })+
         }
         mod on_emulator {
             $(#[test] fn $op() { super::check_emulated(stringify!($op)); })+
@@ -216,7 +255,7 @@ macro_rules! ops {
         mod on_wgpu {
             $(#[test] fn $op() {
                 if let Some(device) = super::device::wgpu() {
-                    super::check(stringify!($op), device);
+                    super::check(stringify!($op), device, &device.adapter().facts());
                 }
             })+
         }

@@ -13,11 +13,13 @@ use unnoise::tensor::DType;
 /// Relative L2 of one evaluation.
 const F32: f64 = 1e-5;
 const F16: f64 = 5e-3;
+/// Three bits fewer than f16.
+const BF16: f64 = 8.0 * F16;
 /// Relative L2 of the end of a trajectory in f32.
 const TRAJECTORY: f64 = 1e-3;
 
 fn storages(backend: &dyn Backend) -> Vec<(DType, f64)> {
-    let all = [(DType::F32, F32), (DType::F16, F16)];
+    let all = [(DType::F32, F32), (DType::F16, F16), (DType::BF16, BF16)];
     all.into_iter().filter(|(dtype, _)| backend.supports(*dtype)).collect()
 }
 
@@ -115,7 +117,7 @@ fn trajectory(model: &Model, run: &serde_json::Value, name: &str, backend: &dyn 
 
 /// `digits` with one key of its scheduler changed.
 fn digits_with(dir: &Path, key: &str, value: &str) -> Model {
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/digits");
+    let from = golden::root().join("models/digits");
     std::fs::create_dir(dir.join("scheduler")).unwrap();
     for file in ["config.json", "diffusion_pytorch_model.safetensors", "unnoise.json"] {
         std::fs::copy(from.join(file), dir.join(file)).unwrap();

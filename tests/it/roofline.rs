@@ -22,10 +22,8 @@ fn the_processor_has_a_roofline() {
 }
 
 #[test]
-fn the_adapter_has_a_roofline() {
-    if let Some(device) = device::wgpu() {
-        check(device);
-    }
+fn a_gpu_has_a_roofline() {
+    device::gpus().into_iter().for_each(check);
 }
 
 /// The null backend is as fast as can be, and computes nothing.

@@ -1,10 +1,10 @@
-//! How a program runs on the wgpu device: chunks, stops, limits. Its ops are in ops.rs.
+//! How a program runs on a GPU, and what is wgpu's own: chunks, stops, limits. Its ops are in
+//! ops.rs.
 
 use super::case_program::NoWeights;
-use super::device;
 use super::hash_weights::HashWeights;
+use super::{device, golden};
 use std::fs;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use unnoise::backend::wgpu::{Adapters, Wgpu};
 use unnoise::backend::{Backend, Observer, RunInputs, RunStats};
@@ -61,7 +61,11 @@ fn counter(len: usize, rows: usize) -> Program {
 }
 
 /// Runs a program; gives its samples, what it did and the rows it reported.
-fn run(device: &Wgpu, program: &Program, times: usize) -> Vec<(Vec<f32>, RunStats, Vec<usize>)> {
+fn run(
+    device: &dyn Backend,
+    program: &Program,
+    times: usize,
+) -> Vec<(Vec<f32>, RunStats, Vec<usize>)> {
     let mut session = device.prepare(program, &NoWeights).unwrap();
     let run = |_| {
         let stop = AtomicBool::new(false);
@@ -76,8 +80,8 @@ fn run(device: &Wgpu, program: &Program, times: usize) -> Vec<(Vec<f32>, RunStat
 
 #[test]
 fn a_trajectory_is_many_launches_and_one_readback() {
-    let Some(device) = device::wgpu() else { return };
-    for (out, stats, rows) in run(device, &counter(1000, 50), 3) {
+    let runs = |device: &dyn Backend| run(device, &counter(1000, 50), 3);
+    for (out, stats, rows) in device::gpus().into_iter().flat_map(runs) {
         assert_eq!(out, vec![50.0; 1000], "state starts at zero in each run");
         assert_eq!((stats.launches, stats.readbacks), (50, 1));
         assert!(rows.is_sorted() && rows.last() == Some(&50), "{rows:?}");
@@ -119,7 +123,7 @@ fn a_run_makes_nothing_on_the_device() {
 /// them takes time.
 fn tiny_cifar10(steps: usize) -> Program {
     let folder = tempfile::tempdir().unwrap();
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/ddpm-cifar10");
+    let own = golden::root().join("models/ddpm-cifar10");
     let config = fs::read_to_string(own.join("config.json")).unwrap();
     let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
     config["sample_size"] = 8.into();
@@ -178,7 +182,10 @@ fn long_work_is_submitted_in_chunks_and_the_first_is_small() {
 
 #[test]
 fn a_stop_ends_a_run_between_chunks_and_the_session_stays_usable() {
-    let Some(device) = device::wgpu() else { return };
+    device::gpus().into_iter().for_each(check_stop);
+}
+
+fn check_stop(device: &dyn Backend) {
     let program = counter(1 << 20, 400);
     let mut session = device.prepare(&program, &NoWeights).unwrap();
     let stop = AtomicBool::new(false);

@@ -4,10 +4,11 @@
 //! packages, with the C library that they want, are unpacked below the target folder and nothing is
 //! installed: the test binary is started by that library's own loader.
 
-use crate::{cargo, run};
-use serde_json::{Value, json};
+use crate::artifacts::built;
+use crate::run;
+use serde_json::json;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 const SUITES: [&str; 2] = ["trixie", "trixie-backports"];
@@ -19,7 +20,8 @@ const TESTS: [&str; 2] = ["cooperative_matrices", "every_tile"];
 
 /// On Debian and what derives from it, on x86-64.
 pub fn matrices() -> Result<(), String> {
-    let (test, target) = test_binary()?;
+    let (tests, target) = built(&["--test", "it"])?;
+    let test = tests.iter().find(|(name, _)| name == "it").map(|(_, path)| path);
     let folder = target.join("newer-mesa");
     let root = folder.join("root");
     let libraries = root.join(LIBRARIES);
@@ -33,7 +35,7 @@ pub fn matrices() -> Result<(), String> {
             .map_err(|e| format!("{}: {e}", manifest.display()))?;
     }
     let mut tests = Command::new(libraries.join("ld-linux-x86-64.so.2"));
-    tests.arg("--library-path").arg(&libraries).arg(test).args(TESTS);
+    tests.arg("--library-path").arg(&libraries).args(test).args(TESTS);
     run(tests.env("VK_DRIVER_FILES", &manifest).env("UNNOISE_REQUIRE", "wgpu,matrix"))
 }
 
@@ -75,22 +77,4 @@ fn unpack(folder: &Path, root: &Path) -> Result<(), String> {
         run(Command::new("dpkg").arg("-x").arg(package).arg(root))?;
     }
     Ok(())
-}
-
-/// The integration tests, built, and the target folder.
-fn test_binary() -> Result<(PathBuf, PathBuf), String> {
-    let mut build = cargo();
-    build.args(["test", "--release", "--package", "unnoise", "--test", "it", "--no-run"]);
-    build.arg("--message-format=json-render-diagnostics");
-    let output = build.stderr(std::process::Stdio::inherit()).output();
-    let output = output.map_err(|e| format!("cannot start {build:?}: {e}"))?;
-    let messages = String::from_utf8_lossy(&output.stdout).into_owned();
-    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let test = messages
-        .filter(|m| m["target"]["name"] == "it")
-        .find_map(|m| m["executable"].as_str().map(PathBuf::from));
-    let test = test.ok_or_else(|| format!("{build:?} built no test: {}", output.status))?;
-    // target/release/deps/it-...
-    let target = test.ancestors().nth(3).map(Path::to_path_buf);
-    target.map(|target| (test, target)).ok_or_else(|| "the test lies in no target folder".into())
 }

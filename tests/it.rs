@@ -1,5 +1,10 @@
 //! The one integration binary.
 
+#[allow(dead_code)] // the bench says more
+#[path = "../benches/models/mod.rs"]
+mod bench_models;
+#[path = "../benches/random_weights.rs"]
+mod bench_weights;
 #[path = "it/binary.rs"]
 mod binary;
 #[path = "it/case_program.rs"]
@@ -14,6 +19,12 @@ mod cli_solvers;
 mod cli_tune;
 #[path = "it/compare.rs"]
 mod compare;
+#[path = "it/cuda.rs"]
+mod cuda;
+#[path = "it/cuda_driver.rs"]
+mod cuda_driver;
+#[path = "it/cuda_replay.rs"]
+mod cuda_replay;
 #[path = "it/device.rs"]
 mod device;
 #[path = "it/device_adaptive.rs"]
@@ -32,7 +43,7 @@ mod evaluate;
 mod golden;
 #[path = "it/hash_weights.rs"]
 mod hash_weights;
-#[path = "it/kernels.rs"]
+#[path = "it/kernels/mod.rs"]
 mod kernels;
 #[path = "it/levels.rs"]
 mod levels;
@@ -40,6 +51,8 @@ mod levels;
 mod mixture;
 #[path = "it/model.rs"]
 mod model;
+#[path = "it/models.rs"]
+mod models;
 #[path = "it/noise.rs"]
 mod noise;
 #[path = "it/ops.rs"]
@@ -50,6 +63,8 @@ mod oracle;
 mod output;
 #[path = "it/parity.rs"]
 mod parity;
+#[path = "it/persistent.rs"]
+mod persistent;
 #[path = "it/philox.rs"]
 mod philox;
 #[path = "it/plan.rs"]
@@ -58,6 +73,8 @@ mod plan;
 mod plan_fold;
 #[path = "it/plan_load.rs"]
 mod plan_load;
+#[path = "it/precision.rs"]
+mod precision;
 #[path = "it/programs.rs"]
 mod programs;
 #[path = "it/published.rs"]

@@ -1,24 +1,33 @@
-//! `cargo xtask test [ARGS]`: makes sure that a GPU API is there, then runs every test and lets
-//! none of those that need wgpu be skipped. ARGS go to `cargo test`.
+//! `cargo xtask test [ARGS]`: makes sure that a GPU API and compilers of CUDA kernels are there,
+//! then runs every test and lets none of those that need them be skipped. ARGS go to `cargo test`.
 //!
 //! `cargo xtask matrices`: those of cooperative matrices, see [`matrices`].
 //!
 //! `cargo xtask races`: what sanitizers say of the CUDA kernels, run on the processor.
 //!
+//! `cargo xtask nvrtc`, `cargo xtask budget [--write]`: see [`nvrtc`].
+//!
+//! `cargo xtask gpu-pack`: what a machine with a GPU is given, see [`gpu_pack`].
+//!
 //! `cargo xtask compare BASE NEW`: what two runs of the benches say, see [`compare`].
 
+mod artifacts;
 mod compare;
 mod emulator;
+mod gpu_pack;
 mod matrices;
+mod nvrtc;
 mod packages;
 mod vulkan;
 
+use nvrtc::Nvrtc;
 use serde_json::Value;
 use std::env;
 use std::process::{Command, ExitCode};
 
 const USAGE: &str = "cargo xtask test [ARGS FOR cargo test]\n       cargo xtask matrices\n       \
-                     cargo xtask races";
+                     cargo xtask races\n       cargo xtask nvrtc\n       \
+                     cargo xtask budget [--write]\n       cargo xtask gpu-pack";
 
 /// Exits with 2 for bad input, 1 for a failed test or a slower case.
 fn main() -> ExitCode {
@@ -32,15 +41,18 @@ fn main() -> ExitCode {
         eprintln!("xtask: {message}");
         ExitCode::from(code)
     };
-    match verb.as_deref() {
-        Some("test") => test(&rest).map_or_else(|e| failed(1, e), |()| ExitCode::SUCCESS),
-        Some("matrices") if rest.is_empty() => {
-            matrices::matrices().map_or_else(|e| failed(1, e), |()| ExitCode::SUCCESS)
-        }
-        Some("races") if rest.is_empty() => {
-            races().map_or_else(|e| failed(1, e), |()| ExitCode::SUCCESS)
-        }
-        Some("compare") => match compare::compare(&rest) {
+    let done =
+        |result: Result<(), String>| result.map_or_else(|e| failed(1, e), |()| ExitCode::SUCCESS);
+    let words: Vec<&str> = rest.iter().map(String::as_str).collect();
+    match (verb.as_deref(), &words[..]) {
+        (Some("test"), _) => done(test(&rest)),
+        (Some("matrices"), []) => done(matrices::matrices()),
+        (Some("races"), []) => done(races()),
+        (Some("nvrtc"), []) => done(Nvrtc::ensure().map(|nvrtc| println!("{nvrtc}"))),
+        (Some("budget"), []) => done(nvrtc::budget(false)),
+        (Some("budget"), ["--write"]) => done(nvrtc::budget(true)),
+        (Some("gpu-pack"), []) => done(gpu_pack::gpu_pack().map(|words| println!("{words}"))),
+        (Some("compare"), _) => match compare::compare(&rest) {
             Ok((table, good)) => {
                 print!("{table}");
                 ExitCode::from(u8::from(!good))
@@ -51,14 +63,23 @@ fn main() -> ExitCode {
     }
 }
 
-/// A driver, an adapter, all tests.
+/// A driver, an adapter, compilers, all tests. Without NVRTC the tests that ask for it say so.
 fn test(args: &[String]) -> Result<(), String> {
     vulkan::ensure_driver()?;
     emulator::ensure_compiler()?;
     run(cargo().args(["build", "--release", "--workspace"]))?;
     ensure_adapter()?;
-    let all = ["test", "--release", "--workspace"];
-    run(cargo().args(all).args(args).env("UNNOISE_REQUIRE", emulator::required()))
+    let mut tests = cargo();
+    tests.args(["test", "--release", "--workspace"]).args(args);
+    let mut required = emulator::required().to_string();
+    match Nvrtc::ensure() {
+        Ok(nvrtc) => {
+            nvrtc.told(&mut tests);
+            required += ",nvrtc";
+        }
+        Err(e) => eprintln!("xtask: CUDA kernels are not compiled, as there is no NVRTC: {e}"),
+    }
+    run(tests.env("UNNOISE_REQUIRE", required))
 }
 
 /// The ignored tests of tests/it/races.rs.

@@ -1,6 +1,8 @@
 //! Packages of Debian, installed where that is allowed without asking.
 
 use crate::run;
+use std::env;
+use std::fs;
 use std::process::{Command, Stdio};
 
 /// Installs `packages`, or says how to get `what`; `elsewhere` names them on other systems.
@@ -42,4 +44,16 @@ pub fn starts(program: &str, args: &[&str]) -> bool {
     let (out, err) = (Stdio::null(), Stdio::null());
     let status = Command::new(program).args(args).stdout(out).stderr(err).status();
     status.is_ok_and(|status| status.success())
+}
+
+/// Whether the dynamic linker knows a library whose name begins so.
+pub fn has_library(name: &str) -> bool {
+    let cached = ["ldconfig", "/sbin/ldconfig"].iter().any(|ldconfig| {
+        let output = Command::new(ldconfig).arg("-p").output();
+        output.is_ok_and(|o| String::from_utf8_lossy(&o.stdout).contains(name))
+    });
+    let path = env::var_os("LD_LIBRARY_PATH");
+    let entries = path.iter().flat_map(env::split_paths).filter_map(|path| fs::read_dir(path).ok());
+    let mut files = entries.flatten().flatten().map(|entry| entry.file_name());
+    cached || files.any(|file| file.to_string_lossy().starts_with(name))
 }

@@ -1,23 +1,22 @@
 //! A Vulkan driver on Linux: found, installed, or asked for in words. Windows and macOS bring a GPU
 //! API of their own.
 
-use crate::packages;
+use crate::packages::{self, has_library};
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 const PACKAGES: [&str; 2] = ["mesa-vulkan-drivers", "libvulkan1"];
 const LOADER: &str = "libvulkan.so.1";
 
 /// Makes sure that the loader and some driver are there.
 pub fn ensure_driver() -> Result<(), String> {
-    if !cfg!(target_os = "linux") || (has_driver() && has_loader()) {
+    if !cfg!(target_os = "linux") || (has_driver() && has_library(LOADER)) {
         return Ok(());
     }
     install()?;
-    match has_driver() && has_loader() {
+    match has_driver() && has_library(LOADER) {
         true => Ok(()),
         false => Err(format!(
             "{} are installed, but the Vulkan loader would find no driver; VK_DRIVER_FILES and \
@@ -62,14 +61,4 @@ fn manifest_folders() -> Vec<PathBuf> {
     bases.extend(system.iter().map(PathBuf::from));
     bases.push("/run/opengl-driver/share".into());
     bases.iter().map(|base| base.join("vulkan/icd.d")).collect()
-}
-
-/// Whether the dynamic linker knows the loader.
-fn has_loader() -> bool {
-    let cached = ["ldconfig", "/sbin/ldconfig"].iter().any(|ldconfig| {
-        let output = Command::new(ldconfig).arg("-p").output();
-        output.is_ok_and(|o| String::from_utf8_lossy(&o.stdout).contains(LOADER))
-    });
-    let path = env::var_os("LD_LIBRARY_PATH");
-    cached || path.iter().flat_map(env::split_paths).any(|folder| folder.join(LOADER).is_file())
 }

@@ -235,7 +235,8 @@ impl Kernels {
         let wrong = |e| failed(&self.device, &format!("cannot load kernel {op}"), e);
         self.context.bind_to_thread().map_err(wrong)?;
         let name = |suffix: &str| CString::new(format!("{op}{suffix}")).unwrap_or_default();
-        // SAFETY: a whole cubin, or PTX with its final zero, as NVRTC wrote it.
+        // SAFETY: a whole cubin, or PTX with its final zero, as NVRTC wrote it: just now, or into a
+        // file whose hash was compared.
         let module = unsafe { result::module::load_data(image.code.as_ptr().cast()) };
         let module = module.map_err(|e| self.unloadable(op, e))?;
         let context = self.context.clone();

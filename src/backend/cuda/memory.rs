@@ -34,7 +34,7 @@ impl DeviceMemory {
             return Err(short());
         }
         context.bind_to_thread().map_err(|e| failed(device, "cannot be used here", e))?;
-        // SAFETY: nothing; the result is checked.
+        // SAFETY: all that it needs is a current context, which was bound above.
         let memory = match unsafe { result::malloc_sync(bytes as usize) } {
             Ok(base) => DeviceMemory { base, bytes, context: context.clone() },
             Err(result::DriverError(sys::cudaError_enum::CUDA_ERROR_OUT_OF_MEMORY)) => {
@@ -52,7 +52,7 @@ impl DeviceMemory {
 
     /// Copies `data` to byte `at`. It has arrived once the context was waited for.
     pub fn write(&self, device: &str, at: u64, data: &[u8]) -> Result<()> {
-        debug_assert!(at + data.len() as u64 <= self.bytes);
+        assert!(at + data.len() as u64 <= self.bytes);
         // SAFETY: the range lies in the allocation, which nothing else uses while it is filled.
         let done = unsafe { result::memcpy_htod_sync(self.base + at, data) };
         done.map_err(|e| failed(device, "cannot upload", e))
@@ -109,7 +109,8 @@ pub(super) struct Pinned {
 impl Pinned {
     pub fn new(context: &Arc<CudaContext>, device: &str, bytes: usize) -> Result<Pinned> {
         let bytes = bytes.max(1);
-        // SAFETY: nothing; the result is checked.
+        context.bind_to_thread().map_err(|e| failed(device, "cannot be used here", e))?;
+        // SAFETY: all that it needs is a current context, which was bound above.
         let at = unsafe { result::malloc_host(bytes, 0) };
         let at = at.map_err(|e| failed(device, "cannot allocate host memory", e))?.cast::<u8>();
         // SAFETY: `bytes` were allocated just now.
@@ -160,7 +161,7 @@ pub(super) fn upload(
     to: &DeviceMemory,
     at: u64,
 ) -> Result<(), result::DriverError> {
-    debug_assert!(at + from.bytes as u64 <= to.bytes);
+    assert!(at + from.bytes as u64 <= to.bytes);
     // SAFETY: both are alive until the session, which owns them, has waited for the stream.
     unsafe { result::memcpy_htod_async(to.base + at, from.bytes(), stream.cu_stream()) }
 }
@@ -172,7 +173,7 @@ pub(super) fn download(
     at: u64,
     to: &mut Pinned,
 ) -> Result<(), result::DriverError> {
-    debug_assert!(at + to.bytes as u64 <= from.bytes);
+    assert!(at + to.bytes as u64 <= from.bytes);
     // SAFETY: as in `upload`; the host reads only after it has waited.
     unsafe { result::memcpy_dtoh_async(to.bytes_mut(), from.base + at, stream.cu_stream()) }
 }
@@ -183,6 +184,7 @@ pub(super) fn clear(
     memory: &DeviceMemory,
     range: &Range<u64>,
 ) -> Result<(), result::DriverError> {
+    assert!(range.end <= memory.bytes);
     let bytes = (range.end - range.start) as usize;
     // SAFETY: the range lies in the allocation, which lives as long as the session.
     unsafe { result::memset_d8_async(memory.base + range.start, 0, bytes, stream.cu_stream()) }

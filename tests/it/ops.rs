@@ -190,17 +190,12 @@ fn every_tile_gives_the_same_on_emulator() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// Runs the cases of one op on the emulator. Operands of bfloat16 are those of products.
+/// Runs the cases of one op on the emulator.
 fn check_emulated(op: &str) {
     if !device::emulator() {
         return;
     }
-    let products = ["attention", "conv2d", "conv_step", "linear"].contains(&op);
-    let storages: &[DType] = match products {
-        true => &[DType::F32, DType::F16, DType::BF16],
-        false => &[DType::F32, DType::F16],
-    };
-    let cases = cases_of(op, storages);
+    let cases = cases_of(op, &[DType::F32, DType::F16, DType::BF16]);
     let device = Emulated::new(Build::Plain);
     let programs = cases.iter().flat_map(|(case, s)| case_program::case_programs(case, *s));
     let programs: Vec<_> = programs.map(|compared| compared.program).collect();

@@ -4,15 +4,7 @@
 // Bandwidth: reads x and f once for a norm, twice for a rescale, five times for a threshold.
 // Reference: src/ops/control.rs
 struct Params {
-    u32 b;
-    u32 c;
-    u32 cf;
-    u32 hw;
-    u32 guided;
-    u32 depth;
-    u32 mode;
-    u32 threads;
-    u32 calls;
+//!include step_fields
     u32 batch;
     u32 adaptive;
 };

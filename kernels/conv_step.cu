@@ -8,6 +8,7 @@
 struct Params {
 //!include conv_fields
 //!include step_fields
+    u32 per_sample;
 };
 
 //!include conv

@@ -5,6 +5,7 @@
 // Reference: src/ops/solver_step.rs
 struct Params {
 //!include step_fields
+    u32 per_sample;
 };
 
 constexpr u32 THREADS = BLOCK;

@@ -21,6 +21,14 @@ struct Work {
     float2 tops[TILE_M];
 };
 
+// Rows 4 i .. 4 i + 4 of the staged keys or values: the quad of columns that is this thread's.
+__device__ inline void read_rows(const Work& work, u32 i, float4 (&b)[4]) {
+#pragma unroll
+    for (u32 k = 0u; k < 4u; k++) {
+        b[k] = work.tile_b[(4u * i + k) * QUADS_N + threadIdx.x % QUADS_N];
+    }
+}
+
 // The sums of a thread: scores of the block of keys, and the output's chunks.
 struct Sums {
     float4 scores[ROWS];
@@ -88,10 +96,7 @@ __device__ inline void score(
 #pragma unroll
         for (u32 i = 0u; i < QUADS_K; i++) {
             float4 b[4];
-#pragma unroll
-            for (u32 k = 0u; k < 4u; k++) {
-                b[k] = work.tile_b[(4u * i + k) * QUADS_N + threadIdx.x % QUADS_N];
-            }
+            read_rows(work, i, b);
 #pragma unroll
             for (u32 row = 0u; row < ROWS; row++) {
                 const float4 v = work.tile_a[(first_row() + row * STEP_M) * QUADS_K + i];
@@ -117,10 +122,7 @@ __device__ inline void weigh(
 #pragma unroll
             for (u32 i = 0u; i < QUADS_K; i++) {
                 float4 b[4];
-#pragma unroll
-                for (u32 k = 0u; k < 4u; k++) {
-                    b[k] = work.tile_b[(4u * i + k) * QUADS_N + threadIdx.x % QUADS_N];
-                }
+                read_rows(work, i, b);
 #pragma unroll
                 for (u32 row = 0u; row < ROWS; row++) {
                     const u32 of_row = (first_row() + row * STEP_M) * QUADS_N;

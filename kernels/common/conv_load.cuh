@@ -35,6 +35,31 @@ __device__ inline Own halo_pixel(const Params& p, const Place& here, u32 i) {
 }
 
 #ifndef METHOD_MMA
+// Channels c .. c + 4 of a pixel of one map, or of two whose channels follow each other; zero past
+// the last.
+template <bool TWO, class A, class B>
+__device__ inline float4 joined_quad(
+    const A* x, const B* x2, u32 index, u32 ca, u32 cb, u32 c) {
+#ifdef VEC4
+    if (TWO && c >= ca) {
+        return load4(x2, index * cb + c - ca);
+    }
+    return load4(x, index * ca + c);
+#else
+    float4 v = zeros();
+#pragma unroll
+    for (u32 i = 0u; i < 4u; i++) {
+        if (c + i < ca) {
+            element(v, i) = load1(x, index * ca + c + i);
+        }
+        if (TWO && c + i >= ca && c + i < ca + cb) {
+            element(v, i) = load1(x2, index * cb + c + i - ca);
+        }
+    }
+    return v;
+#endif
+}
+
 #ifdef HAS_TABLE
 // Channels c .. c + 4 of a pixel of the network's input, zero past the last: x is the sampler's
 // state [states, ca, h, w], of which several samples may read one.
@@ -56,27 +81,10 @@ __device__ inline float4 input_quad(
 #else
 // Channels c .. c + 4 of a pixel of x and x2, zero past the last.
 __device__ inline float4 input_quad(const Params& p, const Args& a, const At&, u32 index, u32 c) {
-#ifdef VEC4
 #ifdef HAS_X2
-    if (c >= p.ca) {
-        return load4(a.x2, index * p.cb + c - p.ca);
-    }
-#endif
-    return load4(a.x, index * p.ca + c);
+    return joined_quad<true>(a.x, a.x2, index, p.ca, p.cb, c);
 #else
-    float4 v = zeros();
-#pragma unroll
-    for (u32 i = 0u; i < 4u; i++) {
-        if (c + i < p.ca) {
-            element(v, i) = load1(a.x, index * p.ca + c + i);
-        }
-#ifdef HAS_X2
-        if (c + i >= p.ca && c + i < p.ca + p.cb) {
-            element(v, i) = load1(a.x2, index * p.cb + c + i - p.ca);
-        }
-#endif
-    }
-    return v;
+    return joined_quad<false>(a.x, a.x, index, p.ca, 0u, c);
 #endif
 }
 #endif
@@ -139,27 +147,10 @@ __device__ inline float4 load_input(const Params& p, const Args& a, const At& at
 #ifdef SHORTCUT
 // Channels c .. c + 4 of a pixel of skip and skip2, zero past the last.
 __device__ inline float4 skip_quad(const Params& p, const Args& a, u32 index, u32 c) {
-#ifdef VEC4
 #ifdef HAS_SKIP2
-    if (c >= p.sa) {
-        return load4(a.skip2, index * p.sb + c - p.sa);
-    }
-#endif
-    return load4(a.skip, index * p.sa + c);
+    return joined_quad<true>(a.skip, a.skip2, index, p.sa, p.sb, c);
 #else
-    float4 v = zeros();
-#pragma unroll
-    for (u32 i = 0u; i < 4u; i++) {
-        if (c + i < p.sa) {
-            element(v, i) = load1(a.skip, index * p.sa + c + i);
-        }
-#ifdef HAS_SKIP2
-        if (c + i >= p.sa && c + i < p.sa + p.sb) {
-            element(v, i) = load1(a.skip2, index * p.sb + c + i - p.sa);
-        }
-#endif
-    }
-    return v;
+    return joined_quad<false>(a.skip, a.skip, index, p.sa, 0u, c);
 #endif
 }
 #endif

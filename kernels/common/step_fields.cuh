@@ -1,4 +1,4 @@
-// The parameters of a step: src/ops/solver_step.rs.
+// The parameters of a step, but for how its rows are given: src/ops/solver_step.rs.
     u32 b;
     u32 c;
     u32 cf;
@@ -8,4 +8,3 @@
     u32 mode;
     u32 threads;
     u32 calls;
-    u32 per_sample;

@@ -10,13 +10,13 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// A machine with a CUDA device, as far as a program can tell.
-struct Machine {
-    place: Place,
+pub struct Machine {
+    pub place: Place,
     libraries: PathBuf,
 }
 
 impl Machine {
-    fn new() -> Option<Machine> {
+    pub fn new() -> Option<Machine> {
         if !device::emulator() {
             return None;
         }
@@ -24,13 +24,13 @@ impl Machine {
         Some(Machine { place: Place::with_cache(), libraries })
     }
 
-    fn command(&self, line: &str, environment: &[(&str, &str)]) -> Command {
+    pub fn command(&self, line: &str, environment: &[(&str, &str)]) -> Command {
         let mut command = self.place.command(line);
         command.env("LD_LIBRARY_PATH", &self.libraries).envs(environment.iter().copied());
         command
     }
 
-    fn run(&self, line: &str, environment: &[(&str, &str)]) -> Ran {
+    pub fn run(&self, line: &str, environment: &[(&str, &str)]) -> Ran {
         Ran::of(&mut self.command(line, environment))
     }
 
@@ -42,7 +42,7 @@ impl Machine {
     }
 
     /// The numbers that `sample` draws on a device; none of the device's things are left then.
-    fn samples(&self, flags: &str, environment: &[(&str, &str)]) -> Vec<f32> {
+    pub fn samples(&self, flags: &str, environment: &[(&str, &str)]) -> Vec<f32> {
         let environment = [environment, &[("EMULATED_REPORT", "1")]].concat();
         let said = self.done(&format!("sample {flags} --out x.npy"), &environment);
         let nothing = "streams 0, events 0, graphs 0, executables 0, modules 0, allocations 0";

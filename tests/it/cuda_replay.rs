@@ -1,12 +1,11 @@
 //! The ways to replay a program, in the program as it is run: with libraries that stand in for the
 //! driver and for NVRTC, the samples are the same, bit for bit.
 
-use super::binary::{Place, Ran};
-use super::cli::{interrupt, npy};
-use super::{device, emulated, golden};
+use super::cli::interrupt;
+use super::cuda::Machine;
+use super::golden;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 type Environment<'a> = &'a [(&'a str, &'a str)];
@@ -17,46 +16,11 @@ const OVERLAP: (&str, &str) = ("UNNOISE_CUDA_OVERLAP", "1");
 /// A device whose launches may overlap.
 const HOPPER: (&str, &str) = ("EMULATED_CAPABILITY", "90");
 
-struct Machine {
-    place: Place,
-    libraries: PathBuf,
-}
-
-impl Machine {
-    fn new() -> Option<Machine> {
-        if !device::emulator() {
-            return None;
-        }
-        let libraries = emulated::stand_ins().unwrap_or_else(|e| panic!("{e}"));
-        Some(Machine { place: Place::with_cache(), libraries })
-    }
-
-    fn command(&self, flags: &str, environment: Environment) -> Command {
-        let mut command = self.place.command(&format!("sample {flags} --device cuda --out x.npy"));
-        command.env("LD_LIBRARY_PATH", &self.libraries).envs(environment.iter().copied());
-        command
-    }
-
-    fn samples(&self, flags: &str, environment: Environment) -> Vec<f32> {
-        let mut command = self.command(flags, environment);
-        let ran = Ran::of(command.env("EMULATED_REPORT", "1"));
-        assert_eq!(ran.code, 0, "{flags} with {environment:?}: {}", ran.stderr);
-        assert!(ran.stderr.contains("modules 0, allocations 0 are left"), "{}", ran.stderr);
-        npy(&self.place.path("x.npy")).1
-    }
-
-    /// What is said of something that is refused before anything runs.
-    fn refused(&self, flags: &str, environment: Environment) -> String {
-        let ran = Ran::of(&mut self.command(flags, environment));
-        assert_eq!(ran.code, 2, "{flags} with {environment:?}: {}", ran.stderr);
-        ran.stderr
-    }
-}
-
 /// Two runs of a session: the first of graphs of several rows is the second.
 fn small(flags: &str) -> String {
     let model = golden::path("network").join("one-block");
-    format!("{} --count 2 --batch 1 --steps 5 --eta 1 --solver ddim {flags}", model.display())
+    let how = "--device cuda --count 2 --batch 1 --steps 5 --eta 1 --solver ddim";
+    format!("{} {how} {flags}", model.display())
 }
 
 #[test]
@@ -93,10 +57,11 @@ fn a_way_that_cannot_be_is_refused() {
     for (flags, environment, part) in cases {
         let line = match flags {
             "" => small("--precision f32"),
-            solver => format!("mixture --count 2 --schedule edm {solver}"),
+            solver => format!("mixture --device cuda --count 2 --schedule edm {solver}"),
         };
-        let said = machine.refused(&line, environment);
-        assert!(said.contains(part), "{environment:?}: no {part:?} in {said}");
+        let ran = machine.run(&format!("sample {line} --out x.npy"), environment);
+        assert_eq!(ran.code, 2, "{line} with {environment:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(part), "{environment:?}: no {part:?} in {}", ran.stderr);
     }
 }
 
@@ -104,7 +69,7 @@ fn a_way_that_cannot_be_is_refused() {
 fn one_kernel_of_many_rows_ends_on_ctrl_c() {
     let Some(machine) = Machine::new() else { return };
     let line = small("--precision f32").replace("--steps 5", "--steps 1000");
-    let mut command = machine.command(&line, &[PERSISTENT]);
+    let mut command = machine.command(&format!("sample {line} --out x.npy"), &[PERSISTENT]);
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut words = BufReader::new(child.stderr.take().unwrap()).lines();
     let sampling = |_: &mut _| words.next().is_some_and(|l| l.unwrap().starts_with("compiled"));

@@ -7,7 +7,7 @@ use cudarc::driver::{CudaContext, DriverError, result};
 use serde::Serialize;
 use std::sync::Arc;
 
-/// The oldest driver that this build speaks to, as CUDA numbers versions: 12.0.
+/// The oldest driver that this build speaks to: 12.0.
 const OLDEST_DRIVER: i32 = 12000;
 /// The oldest compute capability whose kernels this build has.
 const OLDEST_DEVICE: u32 = 75;
@@ -63,14 +63,27 @@ fn driver() -> Result<String> {
         let action = "install the NVIDIA driver, or use --device wgpu";
         return Err(absent("no CUDA driver on this machine", action));
     }
+    match older_than(OLDEST_DRIVER) {
+        (_, Some(found)) => Err(absent(found, "update the NVIDIA driver")),
+        (version, None) => Ok(version),
+    }
+}
+
+/// The version of CUDA that the driver, which is there, speaks, and that it is older than `least`
+/// in words, if it is. Versions as CUDA numbers them: 12030 is 12.3.
+pub(super) fn older_than(least: i32) -> (String, Option<String>) {
     let mut version = 0;
     // SAFETY: an integer to be written, alive for the call.
     let status = unsafe { sys::cuDriverGetVersion(&mut version) }.result();
     let words = format!("{}.{}", version / 1000, version % 1000 / 10);
-    if status.is_err() || version < OLDEST_DRIVER {
-        return Err(absent(format!("a driver of CUDA {words}"), "update the NVIDIA driver"));
-    }
-    Ok(words)
+    let older = status.is_err() || version < least;
+    let found = older.then(|| format!("a driver of CUDA {words}"));
+    (words, found)
+}
+
+/// Makes `context` this thread's.
+pub(super) fn bind(context: &CudaContext, device: &str) -> Result<()> {
+    context.bind_to_thread().map_err(|e| failed(device, "cannot be used here", e))
 }
 
 /// How many devices there are.

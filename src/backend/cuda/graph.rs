@@ -1,6 +1,6 @@
 //! Launches, alone and captured: a graph for each sequence of bodies that is asked for.
 
-use super::device::failed;
+use super::device::{failed, older_than};
 use super::kernels::Kernel;
 use super::launch::{Recorded, Recording};
 use crate::error::Result;
@@ -150,11 +150,7 @@ fn enqueue_overlapping(
 pub(super) fn cannot_overlap(capability: u32) -> Option<String> {
     // The first driver whose graphs keep such edges: 12.3.
     const OLDEST_DRIVER: i32 = 12030;
-    let mut version = 0;
-    // SAFETY: an integer to be written, alive for the call.
-    let asked = unsafe { sys::cuDriverGetVersion(&mut version) }.result();
-    if asked.is_err() || version < OLDEST_DRIVER {
-        return Some(format!("a driver of CUDA {}.{}", version / 1000, version % 1000 / 10));
-    }
-    (capability < 90).then(|| format!("a device of compute capability {capability}"))
+    let (_, older) = older_than(OLDEST_DRIVER);
+    let device = || format!("a device of compute capability {capability}");
+    older.or_else(|| (capability < 90).then(device))
 }

@@ -19,11 +19,10 @@ const MOST_PIXELS: u32 = 32 * 32;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Jobs {
     pub bytes: Vec<u8>,
-    /// Where an address stands in `bytes`, which are made for memory that begins at `base`.
+    /// Where an address stands in `bytes`.
     pub addresses: Vec<usize>,
     /// What the kernel is compiled for, in the order of the jobs' numbers.
     pub variants: Vec<(Variant, Call)>,
-    base: u64,
     /// The position of the persistent kernel: behind those of the recording.
     kernel: usize,
     /// Bytes from the start: the first job of each body, and the body of each row.
@@ -46,8 +45,8 @@ pub struct Told {
 }
 
 impl Jobs {
-    /// The jobs of `program`'s bodies, in memory that begins at `base`.
-    pub fn of(program: &Program, recording: &Recording, base: u64) -> Jobs {
+    /// The jobs of `program`'s bodies.
+    pub fn of(program: &Program, recording: &Recording) -> Jobs {
         let used = |kernel: &usize| recording.bodies.iter().flatten().any(|l| l.kernel == *kernel);
         let kernels: Vec<usize> = (0..recording.kernels.len()).filter(used).collect();
         let variants: Vec<_> = kernels.iter().map(|k| recording.kernels[*k].clone()).collect();
@@ -56,7 +55,6 @@ impl Jobs {
             bytes: Vec::new(),
             addresses: Vec::new(),
             variants,
-            base,
             kernel: recording.kernels.len(),
             first: 0,
             bodies: 0,
@@ -91,9 +89,9 @@ impl Jobs {
         self.bytes.resize(start + size, 0);
     }
 
-    /// The launch of the persistent kernel.
-    pub fn launch(&self, at: &Addresses, told: &Told) -> Recorded {
-        let list = |offset: usize| self.base + offset as u64;
+    /// The launch of the persistent kernel, its lists in memory that begins at `base`.
+    pub fn launch(&self, base: u64, at: &Addresses, told: &Told) -> Recorded {
+        let list = |offset: usize| base + offset as u64;
         Recorded {
             kernel: self.kernel,
             params: told.rows.to_le_bytes().to_vec(),

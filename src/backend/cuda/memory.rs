@@ -1,6 +1,6 @@
 //! Device memory, host memory that the device can reach, and what is copied between them.
 
-use super::device::failed;
+use super::device::{bind, failed};
 use super::layout::ALIGN;
 use crate::error::{Error, Result};
 use cudarc::driver::{CudaContext, CudaStream, result, sys};
@@ -33,7 +33,7 @@ impl DeviceMemory {
         if bytes > free as u64 {
             return Err(short());
         }
-        context.bind_to_thread().map_err(|e| failed(device, "cannot be used here", e))?;
+        bind(context, device)?;
         // SAFETY: all that it needs is a current context, which was bound above.
         let memory = match unsafe { result::malloc_sync(bytes as usize) } {
             Ok(base) => DeviceMemory { base, bytes, context: context.clone() },
@@ -109,7 +109,7 @@ pub(super) struct Pinned {
 impl Pinned {
     pub fn new(context: &Arc<CudaContext>, device: &str, bytes: usize) -> Result<Pinned> {
         let bytes = bytes.max(1);
-        context.bind_to_thread().map_err(|e| failed(device, "cannot be used here", e))?;
+        bind(context, device)?;
         // SAFETY: all that it needs is a current context, which was bound above.
         let at = unsafe { result::malloc_host(bytes, 0) };
         let at = at.map_err(|e| failed(device, "cannot allocate host memory", e))?.cast::<u8>();

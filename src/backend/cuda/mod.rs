@@ -27,7 +27,7 @@ use crate::backend::{Backend, Session, Settings, WeightSource};
 use crate::error::Result;
 use crate::program::Program;
 use crate::tensor::DType;
-use device::failed;
+use device::bind;
 use gpu::Gpu;
 
 /// An open CUDA device.
@@ -81,8 +81,7 @@ impl Backend for Cuda {
     }
 
     fn prepare(&self, program: &Program, weights: &dyn WeightSource) -> Result<Box<dyn Session>> {
-        let bound = self.gpu.context.bind_to_thread();
-        bound.map_err(|e| failed(&self.gpu.name, "cannot be used here", e))?;
+        bind(&self.gpu.context, &self.gpu.name)?;
         Ok(Box::new(prepare::prepare(&self.gpu, &self.tuning, program, weights)?))
     }
 }

@@ -53,10 +53,8 @@ impl Persistent {
         if ask(Attribute::CU_DEVICE_ATTRIBUTE_KERNEL_EXEC_TIMEOUT)? != 0 {
             return Err(not_here("a device that ends long kernels, for the sake of its display"));
         }
-        // As large wherever they lie.
-        let bytes = Jobs::of(program, recording, 0).bytes.len() as u64;
-        let memory = DeviceMemory::new(&gpu.context, &gpu.name, bytes)?;
-        let jobs = Jobs::of(program, recording, memory.base);
+        let jobs = Jobs::of(program, recording);
+        let memory = DeviceMemory::new(&gpu.context, &gpu.name, jobs.bytes.len() as u64)?;
         let kernel = gpu.kernels.persistent(&jobs.variants)?;
         let shared = kernel.shared_bytes();
         // SAFETY: the kernel is loaded.
@@ -73,7 +71,7 @@ impl Persistent {
         let words = Pinned::new(&gpu.context, &gpu.name, 8)?;
         let rows = program.rows.len() as u32;
         let told = Told { rows, blocks, shared, grid, stop: words.address(STOP) };
-        let launch = jobs.launch(at, &told);
+        let launch = jobs.launch(memory.base, at, &told);
         Ok(Persistent { kernel, launch, words, _jobs: memory })
     }
 

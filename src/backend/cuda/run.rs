@@ -1,7 +1,7 @@
 //! One run: an upload, one graph for the prologue, graphs or one kernel for the rows, a download.
 //! The launches step the cursor themselves; the host enqueues ahead and looks at what is done.
 
-use super::device::failed;
+use super::device::{bind, failed};
 use super::flight::Flight;
 use super::graph::Graphs;
 use super::kernels::Kernel;
@@ -60,7 +60,11 @@ impl CudaSession {
         let Parts { sums, kernels, way, persistent, .. } = parts;
         let context = stream.context();
         let sent = (layout.upload.end - layout.upload.start) as usize;
-        let inputs = Pinned::new(context, &device, sent)?;
+        let mut inputs = Pinned::new(context, &device, sent)?;
+        // Every run begins with the same cursor; what else it uploads lies behind it.
+        let progress = persistent.as_ref().map_or(0, Persistent::progress);
+        let cursor = advance(&program, memory.base + layout.times, progress)?;
+        inputs.bytes_mut()[..cursor.len()].copy_from_slice(&cursor);
         let output = Pinned::new(context, &device, 4 * program.output_len)?;
         let of_body = |row: &RowRef| recording.bodies[row.body].len();
         let launches: Vec<usize> = program.rows.iter().map(of_body).collect();
@@ -92,20 +96,15 @@ impl CudaSession {
     }
 
     /// Fills what a run uploads.
-    fn fill(&mut self, inputs: &RunInputs) -> Result<()> {
+    fn fill(&mut self, inputs: &RunInputs) {
         let start = self.layout.upload.start;
-        let times = self.memory.base + self.layout.times;
-        let progress = self.persistent.as_ref().map_or(0, Persistent::progress);
-        let cursor = advance(&self.program, times, progress)?;
         let bytes = self.inputs.bytes_mut();
-        bytes[..cursor.len()].copy_from_slice(&cursor);
         for (slot, at) in self.program.slots.iter().zip(&self.layout.slots) {
             if let Source::Input(input) = slot.source {
                 let words: &[u8] = bytemuck::cast_slice(inputs.words(input));
                 bytes[(at - start) as usize..][..words.len()].copy_from_slice(words);
             }
         }
-        Ok(())
     }
 
     /// Enqueues everything and waits for it.
@@ -179,9 +178,8 @@ impl Session for CudaSession {
         inputs.check(&self.program)?;
         self.program.check_output(out)?;
         observer.check()?;
-        let wrong = |e| failed("cuda", "cannot be used here", e);
-        self.stream.context().bind_to_thread().map_err(wrong)?;
-        self.fill(inputs)?;
+        bind(self.stream.context(), &self.device)?;
+        self.fill(inputs);
         let mut stats = RunStats::default();
         let ran = self.enqueue(observer, &mut stats);
         // Whatever happened: what was enqueued uses the session's memory until it is done.

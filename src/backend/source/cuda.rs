@@ -14,35 +14,7 @@ use std::fmt::Write as _;
 /// Files of ops by name, and those that others import by path.
 pub(super) const FILES: [&[(&str, &str)]; 2] = [OPS, COMMON];
 
-const OPS: &[(&str, &str)] = embed!(
-    "kernels",
-    ".cu",
-    [
-        "activation",
-        "add",
-        "attention",
-        "combine",
-        "concat",
-        "control",
-        "conv2d",
-        "conv_step",
-        "embedding",
-        "geglu",
-        "group_norm",
-        "guidance",
-        "linear",
-        "mixture",
-        "model_input",
-        "multiply_add",
-        "noise",
-        "predict",
-        "resample",
-        "scale_shift",
-        "solver_step",
-        "time_embedding",
-        "trace",
-    ]
-);
+const OPS: &[(&str, &str)] = embed_ops!("kernels", ".cu");
 
 const COMMON: &[(&str, &str)] = embed!(
     "kernels",

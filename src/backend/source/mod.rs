@@ -19,6 +19,41 @@ macro_rules! embed {
     };
 }
 
+/// Embeds the source of every op: in each language a file of its name.
+macro_rules! embed_ops {
+    ($folder:literal, $ending:literal) => {
+        embed!(
+            $folder,
+            $ending,
+            [
+                "activation",
+                "add",
+                "attention",
+                "combine",
+                "concat",
+                "control",
+                "conv2d",
+                "conv_step",
+                "embedding",
+                "geglu",
+                "group_norm",
+                "guidance",
+                "linear",
+                "mixture",
+                "model_input",
+                "multiply_add",
+                "noise",
+                "predict",
+                "resample",
+                "scale_shift",
+                "solver_step",
+                "time_embedding",
+                "trace",
+            ]
+        )
+    };
+}
+
 mod cuda;
 mod wgsl;
 

@@ -219,7 +219,7 @@ impl Emulated {
             return Err(why);
         }
         let extra = Extra::of(program);
-        let jobs = Jobs::of(program, record, address(extra.jobs, 0));
+        let jobs = Jobs::of(program, record);
         let kernel = persistent(self.build, &jobs.variants, how.bug)?;
         let told = Told {
             rows: how.rows,
@@ -229,7 +229,8 @@ impl Emulated {
             stop: address(extra.stop, 0),
         };
         kernels.push(kernel);
-        let launch = planned(&jobs.launch(at, &told), &kernels, &mut job.units);
+        let launch =
+            planned(&jobs.launch(address(extra.jobs, 0), at, &told), &kernels, &mut job.units);
         let launches = (program.rows.len() as u32).div_ceil(how.rows);
         job.order.extend(vec![job.launches.len() as u32; launches as usize]);
         job.launches.push(Launch { together: true, ..launch });

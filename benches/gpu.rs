@@ -96,7 +96,8 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let step = Arc::new(|_, _| Ok(()));
     let tuning = Tuning::Measure { budget: Duration::from_secs(args.tune), step };
-    let device = Device::open_with(&Settings { tuning, cache: tune::folder() });
+    let device =
+        Device::open_with(&Settings { tuning, cache: tune::folder(), ..Settings::default() });
     let good = match &args.what {
         What::Peak => peak(&device),
         What::Networks(chosen) => each(&device, chosen, network),

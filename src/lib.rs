@@ -54,6 +54,7 @@ pub mod noise;
 pub mod ops;
 pub mod output;
 pub mod plan;
+pub mod profile;
 pub mod program;
 pub mod sampler;
 pub mod solver;

@@ -75,6 +75,8 @@ mod plan_fold;
 mod plan_load;
 #[path = "it/precision.rs"]
 mod precision;
+#[path = "it/profile.rs"]
+mod profile;
 #[path = "it/programs.rs"]
 mod programs;
 #[path = "it/published.rs"]

@@ -1,5 +1,6 @@
 //! The program walked by the references of its ops, in f32, on every core.
 
+use super::timeline::{Clock, HostLog, Phase, Span, Timeline};
 use super::{Backend, Observer, RunInputs, RunStats, Session, WeightSource, packed};
 use crate::error::{Error, Result};
 use crate::ops::{Access, Buffers, Cursor, MAX_ARGS};
@@ -7,6 +8,7 @@ use crate::program::{Launch, Program, Slot, SlotId, Source};
 use crate::tensor::DType;
 use std::collections::TryReserveError;
 use std::ops::Range;
+use std::time::Instant;
 
 /// The processor.
 #[derive(Clone, Copy, Debug, Default)]
@@ -124,6 +126,44 @@ impl Session for CpuSession {
         observer: &mut Observer,
         out: &mut [f32],
     ) -> Result<RunStats> {
+        self.execute(inputs, observer, out, &mut |_| {})
+    }
+
+    fn profile(
+        &mut self,
+        inputs: &RunInputs,
+        observer: &mut Observer,
+        out: &mut [f32],
+    ) -> Result<(RunStats, Timeline)> {
+        let mut log = HostLog::begin();
+        let mut spans = Vec::new();
+        let mut timed = |[begin, end]: [Instant; 2]| {
+            if spans.is_empty() {
+                log.mark(Phase::Upload);
+            }
+            spans.push(Span { start: log.at(begin), end: log.at(end) });
+        };
+        let stats = self.execute(inputs, observer, out, &mut timed)?;
+        // The processor is both: it waits for itself.
+        log.mark(Phase::Wait);
+        let first = spans.first().map_or(0, |span| span.start);
+        let launches = spans.iter().map(|s| Span { start: s.start - first, end: s.end - first });
+        let launches = launches.collect();
+        let (host, wall_ns) = log.end();
+        let offset_ns = [first as i64; 2];
+        Ok((stats, Timeline { clock: Clock::Host, launches, host, wall_ns, offset_ns }))
+    }
+}
+
+impl CpuSession {
+    /// Runs once, and tells when each launch began and ended.
+    fn execute(
+        &mut self,
+        inputs: &RunInputs,
+        observer: &mut Observer,
+        out: &mut [f32],
+        timed: &mut (dyn FnMut([Instant; 2]) + Send),
+    ) -> Result<RunStats> {
         let CpuSession { program, memory } = self;
         inputs.check(program)?;
         program.check_output(out)?;
@@ -138,11 +178,11 @@ impl Session for CpuSession {
             }
         }
         observer.check()?;
-        let mut launches = walk(&program.prologue, Cursor::default(), memory);
+        let mut launches = walk(&program.prologue, Cursor::default(), memory, timed);
         for (i, row) in program.rows.iter().enumerate() {
             observer.check()?;
             let cursor = Cursor { row: i as u32, time: row.time };
-            launches += walk(&program.bodies[row.body].launches, cursor, memory);
+            launches += walk(&program.bodies[row.body].launches, cursor, memory, timed);
             (observer.rows_done)(i + 1);
         }
         out.copy_from_slice(&memory.slot(program.output)[..out.len()]);
@@ -150,10 +190,21 @@ impl Session for CpuSession {
     }
 }
 
-/// Runs launches one after another; returns how many.
-fn walk(launches: &[Launch], cursor: Cursor, memory: &mut Memory) -> u64 {
+/// Runs launches one after another and tells when each began and ended; returns how many.
+fn walk(
+    launches: &[Launch],
+    cursor: Cursor,
+    memory: &mut Memory,
+    timed: &mut (dyn FnMut([Instant; 2]) + Send),
+) -> u64 {
     // Inside the thread pool once, not at each launch.
-    rayon::scope(|_| launches.iter().for_each(|launch| run(launch, cursor, memory)));
+    rayon::scope(|_| {
+        for launch in launches {
+            let begin = Instant::now();
+            run(launch, cursor, memory);
+            timed([begin, Instant::now()]);
+        }
+    });
     launches.len() as u64
 }
 

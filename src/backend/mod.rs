@@ -10,6 +10,7 @@ mod pack;
 pub mod roofline;
 pub mod select;
 pub mod source;
+pub mod timeline;
 mod trial;
 pub mod tune;
 pub mod wgpu;
@@ -22,6 +23,7 @@ use crate::program::{Input, Program, Source};
 use crate::tensor::DType;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use timeline::Timeline;
 use tune::{Tuned, Tuning};
 
 /// Gives parameters to a backend.
@@ -121,6 +123,19 @@ pub struct Settings {
     pub tuning: Tuning,
     /// Folder of measured tiles and of what the driver compiled.
     pub cache: Option<PathBuf>,
+    pub stamping: Stamping,
+}
+
+/// Where a device that has a choice takes the timestamps of a profile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stamping {
+    /// After each dispatch if it can, else at the ends of passes.
+    #[default]
+    Auto,
+    /// After each dispatch.
+    InsidePasses,
+    /// At the ends of passes, one for each launch.
+    Passes,
 }
 
 /// A device that prepares programs.
@@ -147,6 +162,25 @@ pub trait Session {
         observer: &mut Observer,
         out: &mut [f32],
     ) -> Result<RunStats>;
+
+    /// The same with the times of every launch. The first time makes what that needs, so its times
+    /// on the host are not those of a run.
+    ///
+    /// # Errors
+    /// Those of [`Session::run`]; `Error::Invalid` if the device cannot time launches.
+    fn profile(
+        &mut self,
+        _inputs: &RunInputs,
+        _observer: &mut Observer,
+        _out: &mut [f32],
+    ) -> Result<(RunStats, Timeline)> {
+        Err(Error::invalid(
+            "a profile",
+            "a device that can time launches",
+            "one that cannot",
+            "choose another --device",
+        ))
+    }
 
     /// How its launches are cut, on a backend that has a choice.
     fn tuned(&self) -> Option<&Tuned> {

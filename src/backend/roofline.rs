@@ -9,10 +9,10 @@ use super::Backend;
 use super::alone::{self, NoWeights, slot};
 use crate::error::{Error, Result};
 use crate::ops::multiply_add::{self, CHAIN, WIDTH};
-use crate::ops::{Act, Call, Op, RowMap, activation};
+use crate::ops::{Act, Call, Method, Op, RowMap, activation};
 use crate::program::{Launch, Program, Slot, SlotId, Source};
 use crate::tensor::DType;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
 /// Bytes read by the copy, and as many written: the largest binding that every adapter has, and
@@ -34,7 +34,7 @@ const RUN: f64 = 0.05;
 const BUDGET: Duration = Duration::from_millis(500);
 
 /// The rates of a device.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Peak {
     /// 1e9 bytes a second, read and written, of a copy.
     pub gbps: f64,
@@ -42,9 +42,54 @@ pub struct Peak {
     pub gflops_f32: f64,
     /// The same in f16; none where it cannot be stored. Matrix units do more.
     pub gflops_f16: Option<f64>,
+    /// Microseconds of a launch that has next to nothing to do and waits for the one before it.
+    pub launch_us: f64,
+}
+
+/// What a launch cannot be faster for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bound {
+    /// Its operations.
+    Compute,
+    /// The bytes that it moves.
+    Memory,
+    /// That it is one.
+    Launch,
+}
+
+impl Bound {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Bound::Compute => "compute",
+            Bound::Memory => "memory",
+            Bound::Launch => "launch",
+        }
+    }
+}
+
+/// The least time that a launch can take on a device.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Floor {
+    pub us: f64,
+    pub bound: Bound,
 }
 
 impl Peak {
+    /// The least time of a launch of `flops` operations, done in units of `method`, that moves
+    /// `bytes`: the roofline model (Williams, Waterman & Patterson 2009), and the time of a launch
+    /// with nothing to do.
+    pub fn floor(&self, flops: u64, bytes: u64, _method: Option<Method>) -> Floor {
+        let compute = flops as f64 / self.gflops_f32 / 1e3;
+        let memory = bytes as f64 / self.gbps / 1e3;
+        let all =
+            [(self.launch_us, Bound::Launch), (memory, Bound::Memory), (compute, Bound::Compute)];
+        let longest = |a: (f64, Bound), b: (f64, Bound)| if b.0 > a.0 { b } else { a };
+        let (us, bound) = all.into_iter().reduce(longest).unwrap_or(all[0]);
+        Floor { us, bound }
+    }
+
     /// Measures the device of `backend`; takes seconds on a software driver, less on a GPU.
     ///
     /// # Errors
@@ -55,6 +100,7 @@ impl Peak {
             gbps: copy(backend)?,
             gflops_f32: rate(DType::F32)?,
             gflops_f16: backend.supports(DType::F16).then(|| rate(DType::F16)).transpose()?,
+            launch_us: 1e6 * empty(backend)?,
         })
     }
 }
@@ -101,6 +147,26 @@ fn chain(backend: &dyn Backend, dtype: DType) -> Result<f64> {
     let (seconds, found) = work.measure(backend)?;
     check(backend, "multiply-adds", &found, |_| 1.0)?;
     Ok(params.flops() as f64 / seconds / 1e9)
+}
+
+/// Seconds of a launch of one thread that waits for the one before it.
+fn empty(backend: &dyn Backend) -> Result<f64> {
+    let params = multiply_add::Params { n: 1, rounds: 0, a: 1.0, b: 0.0 };
+    let table = (0..WIDTH).map(|i| (i as f32).to_bits()).collect();
+    let work = Work {
+        slots: vec![
+            slot("x", DType::F32, WIDTH, Source::Table(table)),
+            slot("y", DType::F32, SEEN, Source::Scratch),
+        ],
+        prologue: Vec::new(),
+        // Every launch writes y, so none begins before the one before it has ended.
+        launch: launch(params.into(), vec![Some(SlotId(0)), Some(SlotId(1))]),
+        after: Vec::new(),
+        output: SlotId(1),
+    };
+    let (seconds, found) = work.measure(backend)?;
+    check(backend, "a launch", &found[..WIDTH], |i| i as f32)?;
+    Ok(seconds)
 }
 
 /// A launch to time, with what has to be there.

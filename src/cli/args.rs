@@ -17,6 +17,8 @@ pub enum Verb {
     Sample(SampleArgs),
     /// Measure cold and warm latency, time a step and images a second
     Bench(BenchArgs),
+    /// Time every kernel of every step
+    Profile(ProfileArgs),
     /// Show layers, parameters and plan; needs no weights and runs nothing on a device
     Inspect(InspectArgs),
     /// List the solvers, or compare them on a model whose solution is known
@@ -51,6 +53,25 @@ pub struct BenchArgs {
     /// Warm runs before them that are not counted
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub warmup: usize,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ProfileArgs {
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Runs to time, and as many without timestamps beside them
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub runs: usize,
+    /// What to add up by: kernel, layer or step, joined by commas
+    #[arg(long, value_name = "VIEWS", default_value = "kernel,layer")]
+    pub by: String,
+    /// Lines of each table [default: 15, and every step]
+    #[arg(long, value_name = "N")]
+    pub top: Option<usize>,
+    /// Where a wgpu adapter takes the time: auto, inside-passes (after each dispatch) or passes
+    /// (a pass for each)
+    #[arg(long, value_name = "WHERE", default_value = "auto")]
+    pub timestamps: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -164,7 +185,7 @@ pub struct PlanArgs {
     /// The prompt of a text-conditional model
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub prompt: Option<String>,
-    /// Samples in all [default: 64; bench, tune and inspect: 1]
+    /// Samples in all [default: 64; bench, profile, tune and inspect: 1]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub count: Option<String>,
     /// Samples at a time [default: the count, at most 64]

@@ -6,6 +6,7 @@ mod bench;
 mod compare;
 mod devices;
 mod inspect;
+mod profile;
 mod progress;
 mod request;
 mod sample;
@@ -29,6 +30,7 @@ pub fn main(start: Instant) -> ExitCode {
     let done = match Args::parse().verb {
         Verb::Sample(args) => sample::run(&args),
         Verb::Bench(args) => bench::run(&args, start),
+        Verb::Profile(args) => profile::run(&args),
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Solvers(args) => solvers::run(&args),
         Verb::Tune(args) => tune::run(&args),

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
-use unnoise::backend::Settings;
 use unnoise::backend::select::{self, DeviceSpec};
 use unnoise::backend::tune::{self, Step, Tuning};
+use unnoise::backend::{Backend, Settings};
 use unnoise::error::{Error, Result};
 use unnoise::model::Model;
 use unnoise::output;
@@ -87,11 +87,15 @@ pub fn compile(
     request: &Request,
     stop: &Arc<AtomicBool>,
 ) -> Result<Sampler> {
-    let tuning = match args.tune {
+    compile_with(args.device()?, tuning(args, stop), model, request)
+}
+
+/// How tiles are chosen: measured unless that is not wanted.
+pub fn tuning(args: &RunArgs, stop: &Arc<AtomicBool>) -> Tuning {
+    match args.tune {
         true => Tuning::Measure { budget: TUNING, step: step(stop) },
         false => Tuning::Off,
-    };
-    compile_with(args.device()?, tuning, model, request)
+    }
 }
 
 /// Between two measurements: shows how many are done, and ends them after Ctrl-C.
@@ -110,10 +114,15 @@ pub fn compile_with(
     model: &Model,
     request: &Request,
 ) -> Result<Sampler> {
-    let settings = Settings { tuning, cache: tune::folder() };
+    let settings = Settings { tuning, cache: tune::folder(), ..Settings::default() };
     let selected = select::open_with(&device, &settings)?;
     say(&selected.reason);
-    let sampler = Sampler::compile(model, request, selected.backend.as_ref())?;
+    compile_on(selected.backend.as_ref(), model, request)
+}
+
+/// Compiles on an open device, and says what there is to say about it.
+pub fn compile_on(backend: &dyn Backend, model: &Model, request: &Request) -> Result<Sampler> {
+    let sampler = Sampler::compile(model, request, backend)?;
     let report = sampler.report();
     let notes = sampler.tuned().map(|tuned| tuned.notes.as_slice()).unwrap_or_default();
     report.notes.iter().chain(notes).for_each(|note| say(&format!("note: {note}")));

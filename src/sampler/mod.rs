@@ -3,6 +3,7 @@
 mod compare;
 mod exact;
 mod inspect;
+mod profile;
 mod request;
 
 pub use compare::{Compared, Comparison, Measured, Skipped, compare};
@@ -70,7 +71,7 @@ pub struct Sampler {
     labels: Vec<u32>,
     shape: [usize; 3],
     seed: u64,
-    rows: usize,
+    program: Program,
     traced: bool,
     adaptive: Option<Adaptive>,
     draws: Draws,
@@ -133,12 +134,12 @@ impl Sampler {
             labels: options.labels,
             shape: model.state,
             seed: request.seed,
-            rows: program.rows.len(),
             traced: request.trace,
             adaptive: trajectory.adaptive,
             draws,
             inputs: RunInputs::default(),
             output: vec![0.0; program.output_len],
+            program,
             resolved,
         })
     }
@@ -157,7 +158,7 @@ impl Sampler {
     }
     /// Rows of the trajectory: what [`Observer::rows_done`] counts to.
     pub fn rows(&self) -> usize {
-        self.rows
+        self.program.rows.len()
     }
     /// How adaptive steps are chosen, if they are.
     pub fn adaptive(&self) -> Option<&Adaptive> {
@@ -179,28 +180,12 @@ impl Sampler {
     /// Draws the samples with these global indices, at most [`Sampler::batch`] of them. A sample
     /// depends on its index and the request only, not on the others beside it.
     pub fn sample(&mut self, indices: &[usize], observer: &mut Observer) -> Result<Samples> {
-        if indices.is_empty() || indices.len() > self.resolved.batch {
-            return Err(Error::invalid(
-                "sample indices",
-                format!("1 to {} of them", self.resolved.batch),
-                indices.len().to_string(),
-                "compile with a larger batch or ask in parts",
-            ));
-        }
-        let shard = &self.resolved.indices;
-        if let Some(stranger) = indices.iter().find(|i| !shard.contains(i)) {
-            return Err(Error::invalid(
-                "sample indices",
-                format!("those of the shard, {shard:?}"),
-                stranger.to_string(),
-                "compile for a larger count or another shard",
-            ));
-        }
+        self.check(indices)?;
         let start = Instant::now();
         self.fill_inputs(indices);
         let stats = self.session.run(&self.inputs, observer, &mut self.output)?;
         let wanted = indices.len() * self.shape.iter().product::<usize>();
-        let state = self.output.len() / if self.traced { self.rows } else { 1 };
+        let state = self.output.len() / if self.traced { self.rows() } else { 1 };
         let rows: Vec<&[f32]> = self.output.chunks(state).collect();
         let last = rows[rows.len() - 1];
         let data = last[..wanted].to_vec();
@@ -221,6 +206,28 @@ impl Sampler {
             bytemuck::cast_slice(tail).iter().take(indices.len()).copied().collect();
         let wall_ms = start.elapsed().as_secs_f64() * 1e3;
         Ok(Samples { data, reports, trace, stats, wall_ms })
+    }
+
+    /// Whether samples with these global indices can be drawn at once.
+    fn check(&self, indices: &[usize]) -> Result<()> {
+        if indices.is_empty() || indices.len() > self.resolved.batch {
+            return Err(Error::invalid(
+                "sample indices",
+                format!("1 to {} of them", self.resolved.batch),
+                indices.len().to_string(),
+                "compile with a larger batch or ask in parts",
+            ));
+        }
+        let shard = &self.resolved.indices;
+        if let Some(stranger) = indices.iter().find(|i| !shard.contains(i)) {
+            return Err(Error::invalid(
+                "sample indices",
+                format!("those of the shard, {shard:?}"),
+                stranger.to_string(),
+                "compile for a larger count or another shard",
+            ));
+        }
+        Ok(())
     }
 
     /// A short batch repeats its last sample; the surplus is not read.

@@ -63,6 +63,7 @@ enum CaptureStatus : int { NOT_CAPTURING, CAPTURING, INVALIDATED };
 
 constexpr unsigned STREAM_NON_BLOCKING = 1;
 constexpr unsigned EVENT_DISABLE_TIMING = 2;
+constexpr unsigned EVENT_RECORD_EXTERNAL = 1;
 
 struct LaunchAttribute {
     enum Id : int { COOPERATIVE = 2, PROGRAMMATIC_STREAM_SERIALIZATION = 6 } id;

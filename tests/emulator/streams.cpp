@@ -41,13 +41,26 @@ std::vector<Stream*>& captures() {
     return *all;
 }
 
+// When the device came to a record of an event.
+struct Moment {
+    std::atomic<bool> taken{false};
+    std::chrono::steady_clock::time_point time;
+
+    Result take() {
+        time = std::chrono::steady_clock::now();
+        taken = true;
+        return cuda::SUCCESS;
+    }
+};
+
 struct Event {
     explicit Event(bool can_be_timed) : timed(can_be_timed) {}
 
     bool timed;
-    // Of its last record; 0 before.
+    bool recorded = false;
+    // Of its last record outside a graph; 0 before.
     uint64_t number = 0;
-    std::shared_ptr<std::chrono::steady_clock::time_point> time;
+    std::shared_ptr<Moment> moment = std::make_shared<Moment>();
 };
 
 struct Graph {
@@ -252,7 +265,7 @@ Result cuEventDestroy_v2(Event* event) {
     return cuda::SUCCESS;
 }
 
-// The nodes of a graph are no events here.
+// The nodes of a graph are no events for this call.
 Result cuEventRecord(Event* event, Stream* stream) {
     ENTER(CONTEXT)
     if (!is_there(EVENT, event) || !is_stream(stream)) {
@@ -264,13 +277,30 @@ Result cuEventRecord(Event* event, Stream* stream) {
             return cuda::NOT_SUPPORTED;
         }
     }
-    event->time = std::make_shared<std::chrono::steady_clock::time_point>();
-    const Result result = submit(stream, [time = event->time] {
-        *time = std::chrono::steady_clock::now();
-        return cuda::SUCCESS;
-    });
+    event->recorded = true;
+    event->moment = std::make_shared<Moment>();
+    const Result result = submit(stream, [moment = event->moment] { return moment->take(); });
     event->number = stream->last;
     return result;
+}
+
+// Only the node of a graph that records an event whenever the graph comes to it.
+Result cuEventRecordWithFlags(Event* event, Stream* stream, unsigned flags) {
+    ENTER(CONTEXT)
+    if (!is_there(EVENT, event) || !is_stream(stream)) {
+        return cuda::INVALID_HANDLE;
+    }
+    if (flags != cuda::EVENT_RECORD_EXTERNAL) {
+        return cuda::NOT_SUPPORTED;
+    }
+    {
+        const std::lock_guard lock(capturing);
+        if (stream->capture == nullptr) {
+            return cuda::INVALID_VALUE;
+        }
+    }
+    event->recorded = true;
+    return submit(stream, [moment = event->moment] { return moment->take(); });
 }
 
 Result cuEventQuery(Event* event) {
@@ -289,15 +319,16 @@ Result cuEventSynchronize(Event* event) {
 Result cuEventElapsedTime_v2(float* milliseconds, Event* start, Event* end) {
     ENTER(CONTEXT)
     const auto usable = [](Event* event) {
-        return is_there(EVENT, event) && event->timed && event->number != 0;
+        return is_there(EVENT, event) && event->timed && event->recorded;
     };
     if (!usable(start) || !usable(end)) {
         return cuda::INVALID_HANDLE;
     }
-    if (!is_done(start->number) || !is_done(end->number)) {
+    if (!start->moment->taken || !end->moment->taken) {
         return cuda::NOT_READY;
     }
-    *milliseconds = std::chrono::duration<float, std::milli>(*end->time - *start->time).count();
+    const auto elapsed = end->moment->time - start->moment->time;
+    *milliseconds = std::chrono::duration<float, std::milli>(elapsed).count();
     return cuda::SUCCESS;
 }
 

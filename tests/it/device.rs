@@ -89,7 +89,8 @@ pub fn wgpu() -> Option<&'static Wgpu> {
 /// A CUDA device of this machine, its launches cut as `tuning` says. What it compiles is kept where
 /// the environment says, so that each of many devices need not compile it again.
 pub fn open_cuda(tuning: Tuning) -> Result<Cuda> {
-    Cuda::open_with(None, &Settings { tuning, cache: tune::folder() })
+    let settings = Settings { tuning, cache: tune::folder(), ..Settings::default() };
+    Cuda::open_with(None, &settings)
 }
 
 /// The CUDA devices that no test is at work on.

@@ -26,6 +26,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("program", &["error", "tensor", "ops", "graph", "plan", "solver"]),
     // A backend runs launches; it knows no plan, solver, schedule or model.
     ("backend", &["error", "beside", "lock", "tensor", "ops", "program"]),
+    // Times of a run beside the work of its program.
+    ("profile", &["error", "beside", "program", "backend"]),
     // Weights are what a graph declares, packed as a program says, given to a backend.
     ("weights", &["error", "tensor", "graph", "program", "backend"]),
     // A model brings the configuration of its solver along.
@@ -37,7 +39,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "sampler",
         &[
             "error", "tensor", "ops", "graph", "plan", "program", "solver", "noise", "backend",
-            "weights", "model",
+            "profile", "weights", "model",
         ],
     ),
 ];

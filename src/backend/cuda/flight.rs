@@ -2,6 +2,7 @@
 
 use super::device::failed;
 use crate::backend::Observer;
+use crate::backend::timeline::{Flown, HostLog, Phase};
 use crate::error::Result;
 use cudarc::driver::{CudaEvent, CudaStream};
 use std::collections::VecDeque;
@@ -40,8 +41,11 @@ impl Wait {
 struct Chunk {
     event: CudaEvent,
     rows: usize,
-    /// Rows finished when it is.
+    /// Rows finished when it is, and launches.
     done: usize,
+    launches: usize,
+    /// Before any of it was enqueued.
+    submitted: Instant,
 }
 
 /// Chunks of rows on their way.
@@ -49,13 +53,15 @@ pub(super) struct Flight {
     stream: Arc<CudaStream>,
     device: String,
     chunks: VecDeque<Chunk>,
-    /// Rows since the last mark.
+    /// Rows since the last mark, and when that was.
     since: usize,
+    marked: Instant,
     last_done: Instant,
     /// The device time of a row, once it is known.
     pace: Option<Duration>,
-    /// How long the host waited.
-    pub waited: Duration,
+    pub log: HostLog,
+    /// The finished chunks.
+    flown: Vec<Flown>,
 }
 
 /// Rows in so much device time, at least `least`.
@@ -65,22 +71,34 @@ fn rows_in(time: Duration, pace: Option<Duration>, least: usize) -> usize {
 }
 
 impl Flight {
-    /// `pace` as an earlier run learnt it.
-    pub fn new(stream: Arc<CudaStream>, device: String, pace: Option<Duration>) -> Flight {
-        let (chunks, last_done) = (VecDeque::new(), Instant::now());
-        Flight { stream, device, chunks, since: 0, last_done, pace, waited: Duration::ZERO }
+    /// `pace` as an earlier run learnt it; the run is noted in `log`.
+    pub fn new(
+        stream: Arc<CudaStream>,
+        device: String,
+        pace: Option<Duration>,
+        log: HostLog,
+    ) -> Flight {
+        let (chunks, flown, now) = (VecDeque::new(), Vec::new(), Instant::now());
+        Flight { stream, device, chunks, since: 0, marked: now, last_done: now, pace, log, flown }
     }
 
-    /// So many rows were enqueued; those before `done` are all.
-    pub fn enqueued(&mut self, rows: usize, done: usize, observer: &mut Observer) -> Result<()> {
+    /// So many rows were enqueued; those before `done`, of so many launches, are all.
+    pub fn enqueued(
+        &mut self,
+        rows: usize,
+        (done, launches): (usize, usize),
+        observer: &mut Observer,
+    ) -> Result<()> {
         self.since += rows;
         if self.since < rows_in(CHUNK, self.pace, 1) {
             return Ok(());
         }
         let event = self.stream.record_event(None);
         let event = event.map_err(|e| failed(&self.device, "cannot mark a run", e))?;
-        self.chunks.push_back(Chunk { event, rows: self.since, done });
-        self.since = 0;
+        let (rows, submitted) = (self.since, self.marked);
+        self.chunks.push_back(Chunk { event, rows, done, launches, submitted });
+        (self.since, self.marked) = (0, Instant::now());
+        self.log.mark(Phase::Submit);
         let on_their_way = |chunks: &VecDeque<Chunk>| chunks.iter().map(|c| c.rows).sum::<usize>();
         while on_their_way(&self.chunks) >= rows_in(AHEAD, self.pace, BLIND) {
             self.next(observer)?;
@@ -91,29 +109,45 @@ impl Flight {
     /// Waits for the oldest chunk.
     fn next(&mut self, observer: &mut Observer) -> Result<()> {
         let Some(chunk) = self.chunks.pop_front() else { return Ok(()) };
-        let (start, wait) = (Instant::now(), Wait::begin());
+        let wait = Wait::begin();
         let wrong = |e| failed(&self.device, "the run failed", e);
         while !chunk.event.try_is_complete().map_err(wrong)? {
             observer.check()?;
             wait.pause();
         }
-        self.waited += start.elapsed();
+        self.log.mark(Phase::Wait);
         self.pace = Some(self.last_done.elapsed() / chunk.rows as u32);
         self.last_done = Instant::now();
+        self.landed(&chunk);
         (observer.rows_done)(chunk.done);
         Ok(())
     }
 
+    /// A chunk is known to be finished.
+    fn landed(&mut self, chunk: &Chunk) {
+        let (submitted, done) = (self.log.at(chunk.submitted), self.log.at(Instant::now()));
+        self.flown.push(Flown { launches: chunk.launches, submitted, done });
+    }
+
     /// Waits for all of a run of `rows` rows; gives the device time of one, if it is known.
-    pub fn finish(mut self, rows: usize, observer: &mut Observer) -> Result<Option<Duration>> {
+    pub fn finish(&mut self, rows: usize, observer: &mut Observer) -> Result<Option<Duration>> {
         // The last is waited for with what follows it: the driver's own wait is the most exact.
         while self.chunks.len() > 1 {
             self.next(observer)?;
         }
         let done = self.stream.synchronize();
         done.map_err(|e| failed(&self.device, "the run failed", e))?;
+        self.log.mark(Phase::Wait);
+        if let Some(chunk) = self.chunks.pop_front() {
+            self.landed(&chunk);
+        }
         (observer.rows_done)(rows);
         Ok(self.pace)
+    }
+
+    /// What the host did, and what it knew of the device's work.
+    pub fn end(self) -> (HostLog, Vec<Flown>) {
+        (self.log, self.flown)
     }
 }
 

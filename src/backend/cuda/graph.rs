@@ -4,7 +4,7 @@ use super::device::{failed, older_than};
 use super::kernels::Kernel;
 use super::launch::{Recorded, Recording};
 use crate::error::Result;
-use cudarc::driver::{CudaGraph, CudaStream, DriverError, result, sys};
+use cudarc::driver::{CudaEvent, CudaGraph, CudaStream, DriverError, result, sys};
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -53,6 +53,24 @@ impl Graphs {
         let graph = capture(&self.stream, launches, kernel, self.overlap);
         graph.map_err(|e| failed(&self.device, "cannot capture a graph", e))
     }
+
+    /// The launches of the prologue, and of a body.
+    pub fn launches(&self, body: Option<usize>) -> &[Recorded] {
+        body.map_or(&self.recording.prologue, |body| &self.recording.bodies[body])
+    }
+
+    /// A graph of launches whose events are recorded before the first and after each of them.
+    pub fn timed(&self, launches: &[Recorded], events: &[CudaEvent]) -> Result<Option<CudaGraph>> {
+        let kernel = |launch: &Recorded| &*self.kernels[launch.kernel];
+        let graph = captured(&self.stream, launches.is_empty(), || {
+            record_event(&self.stream, &events[0])?;
+            launches.iter().zip(&events[1..]).try_for_each(|(launch, event)| {
+                enqueue(&self.stream, launch, kernel(launch))?;
+                record_event(&self.stream, event)
+            })
+        });
+        graph.map_err(|e| failed(&self.device, "cannot capture a graph with events", e))
+    }
 }
 
 /// The launches as one graph; `None` if there are none.
@@ -62,18 +80,29 @@ pub(super) fn capture<'a>(
     kernel: impl Fn(&Recorded) -> &'a Kernel,
     overlap: bool,
 ) -> Result<Option<CudaGraph>, DriverError> {
-    if launches.is_empty() {
+    captured(stream, launches.is_empty(), || {
+        launches.iter().enumerate().try_for_each(|(i, launch)| {
+            // What is before the first launch of a graph is no kernel to overlap with.
+            match overlap && i > 0 {
+                true => enqueue_overlapping(stream, launch, kernel(launch)),
+                false => enqueue(stream, launch, kernel(launch)),
+            }
+        })
+    })
+}
+
+/// What `enqueue` enqueues as one graph, unless it is `empty`.
+fn captured(
+    stream: &Arc<CudaStream>,
+    empty: bool,
+    enqueue: impl FnOnce() -> Result<(), DriverError>,
+) -> Result<Option<CudaGraph>, DriverError> {
+    if empty {
         return Ok(None);
     }
     let only_this_thread = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
     stream.begin_capture(only_this_thread)?;
-    let enqueued = launches.iter().enumerate().try_for_each(|(i, launch)| {
-        // What is before the first launch of a graph is no kernel to overlap with.
-        match overlap && i > 0 {
-            true => enqueue_overlapping(stream, launch, kernel(launch)),
-            false => enqueue(stream, launch, kernel(launch)),
-        }
-    });
+    let enqueued = enqueue();
     // Also after an error: the stream must not stay in the capture.
     let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0));
     enqueued?;
@@ -82,6 +111,13 @@ pub(super) fn capture<'a>(
         graph.upload()?;
     }
     Ok(graph)
+}
+
+/// Records an event whenever the graph that is being captured comes to this point.
+fn record_event(stream: &CudaStream, event: &CudaEvent) -> Result<(), DriverError> {
+    let in_graph = sys::CUevent_record_flags::CU_EVENT_RECORD_EXTERNAL as u32;
+    // SAFETY: both are alive, and whoever keeps the graph keeps its events longer.
+    unsafe { sys::cuEventRecordWithFlags(event.cu_event(), stream.cu_stream(), in_graph) }.result()
 }
 
 /// `Params`, `Args` and `Control` of a launch, as the driver takes them.

@@ -18,6 +18,7 @@ mod persistent;
 mod prepare;
 mod replay;
 mod run;
+mod stamps;
 
 pub use device::{DeviceInfo, devices};
 pub use replay::{Replay, Way};

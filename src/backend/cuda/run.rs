@@ -10,16 +10,20 @@ use super::layout::Layout;
 use super::memory::{DeviceMemory, Pinned, Sums, clear, download, upload};
 use super::persistent::Persistent;
 use super::replay::{Replay, Way, cut};
+use super::stamps::Stamps;
+use crate::backend::timeline::{self, Clock, HostLog, Phase, Timeline};
 use crate::backend::tune::Tuned;
 use crate::backend::{Observer, RunInputs, RunStats, Session};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::program::{Program, RowRef, Source};
 use cudarc::driver::CudaStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A program on a device. The graphs come first: they are dropped before what they use.
 pub(super) struct CudaSession {
+    /// Made by the first run that is profiled.
+    stamps: Option<Stamps>,
     graphs: Graphs,
     persistent: Option<Persistent>,
     replay: Replay,
@@ -77,6 +81,7 @@ impl CudaSession {
             }
         }
         Ok(CudaSession {
+            stamps: None,
             graphs,
             persistent,
             replay: way.replay,
@@ -107,38 +112,67 @@ impl CudaSession {
         }
     }
 
-    /// Enqueues everything and waits for it.
-    fn enqueue(&mut self, observer: &mut Observer, stats: &mut RunStats) -> Result<()> {
+    /// Enqueues everything and waits for it; the launches of `stamps`, if there are some, else the
+    /// session's own way.
+    fn enqueue(
+        &mut self,
+        flight: &mut Flight,
+        observer: &mut Observer,
+        stats: &mut RunStats,
+        stamps: Option<&Stamps>,
+    ) -> Result<()> {
         let device = self.device.clone();
         let wrong = |e| failed(&device, "cannot enqueue a run", e);
-        let started = Instant::now();
         upload(&self.stream, &self.inputs, &self.memory, self.layout.upload.start)
             .and_then(|()| clear(&self.stream, &self.memory, &self.layout.zeroed))
             .map_err(wrong)?;
-        if let Some(prologue) = &self.graphs.prologue {
+        let prologue = stamps.map_or(self.graphs.prologue.as_ref(), Stamps::prologue);
+        if let Some(prologue) = prologue {
             prologue.launch().map_err(wrong)?;
             stats.submits += 1;
         }
         let of_rows: usize = self.launches.iter().sum();
-        let mut flight = Flight::new(self.stream.clone(), device.clone(), self.pace);
-        match &self.persistent {
-            Some(persistent) => {
+        match (&self.persistent, stamps) {
+            (_, Some(stamps)) => self.timed_rows(stamps, flight, observer, stats)?,
+            (Some(persistent), None) => {
                 persistent.enqueue(&device, &self.stream)?;
                 stats.submits += 1;
             }
-            None => self.rows(&mut flight, observer, stats)?,
+            (None, None) => self.rows(flight, observer, stats)?,
         }
         stats.launches += (self.program.prologue.len() + of_rows) as u64;
         let at = self.layout.slots[self.program.output.0];
         download(&self.stream, &self.memory, at, &mut self.output).map_err(wrong)?;
         stats.readbacks += 1;
-        stats.host_ms = (started.elapsed() - flight.waited).as_secs_f64() * 1e3;
+        flight.log.mark(Phase::Submit);
+        stats.host_ms = flight.log.ms(&[Phase::Upload, Phase::Submit]);
         stats.encode_ms = stats.host_ms;
-        if let Some(persistent) = &self.persistent {
+        if let (Some(persistent), None) = (&self.persistent, stamps) {
             persistent.follow(&device, &self.stream, observer)?;
         }
         let pace = flight.finish(self.program.rows.len(), observer)?;
         self.pace = self.pace.or(pace);
+        Ok(())
+    }
+
+    /// Enqueues the graphs of all rows that have events, never far ahead of the device.
+    fn timed_rows(
+        &self,
+        stamps: &Stamps,
+        flight: &mut Flight,
+        observer: &mut Observer,
+        stats: &mut RunStats,
+    ) -> Result<()> {
+        let mut launches = self.program.prologue.len();
+        for (row, graph) in stamps.rows().enumerate() {
+            if let Some(graph) = graph {
+                let launched = graph.launch();
+                launched.map_err(|e| failed(&self.device, "cannot enqueue a run", e))?;
+                stats.submits += 1;
+            }
+            launches += self.launches[row];
+            flight.enqueued(1, (row + 1, launches), observer)?;
+        }
         Ok(())
     }
 
@@ -155,16 +189,48 @@ impl CudaSession {
             (Replay::Trajectory, Some(pace)) => cut(&self.launches, self.first_row, pace),
             _ => rows.map(|row| row..row + 1).collect(),
         };
+        let mut launches = self.program.prologue.len();
         for rows in graphs {
+            launches += self.launches[rows.clone()].iter().sum::<usize>();
             let bodies = self.program.rows[rows.clone()].iter().map(|row| row.body);
             if let Some(graph) = self.graphs.of(&bodies.collect::<Vec<_>>())? {
                 let launched = graph.launch();
                 launched.map_err(|e| failed(&self.device, "cannot enqueue a run", e))?;
                 stats.submits += 1;
             }
-            flight.enqueued(rows.len(), rows.end, observer)?;
+            flight.enqueued(rows.len(), (rows.end, launches), observer)?;
         }
         Ok(())
+    }
+}
+
+impl CudaSession {
+    /// Runs once, with the events of `stamps` if there are some.
+    fn execute(
+        &mut self,
+        inputs: &RunInputs,
+        observer: &mut Observer,
+        out: &mut [f32],
+        stamps: Option<&Stamps>,
+    ) -> Result<(RunStats, Flight)> {
+        let mut log = HostLog::begin();
+        inputs.check(&self.program)?;
+        self.program.check_output(out)?;
+        observer.check()?;
+        bind(self.stream.context(), &self.device)?;
+        self.fill(inputs);
+        log.mark(Phase::Upload);
+        let mut flight = Flight::new(self.stream.clone(), self.device.clone(), self.pace, log);
+        let mut stats = RunStats::default();
+        let ran = self.enqueue(&mut flight, observer, &mut stats, stamps);
+        // Whatever happened: what was enqueued uses the session's memory until it is done.
+        let done = self.stream.synchronize();
+        ran?;
+        done.map_err(|e| failed(&self.device, "the run failed", e))?;
+        out.copy_from_slice(bytemuck::cast_slice(self.output.bytes()));
+        flight.log.mark(Phase::Download);
+        stats.dispatches = stats.launches;
+        Ok((stats, flight))
     }
 }
 
@@ -175,25 +241,42 @@ impl Session for CudaSession {
         observer: &mut Observer,
         out: &mut [f32],
     ) -> Result<RunStats> {
-        inputs.check(&self.program)?;
-        self.program.check_output(out)?;
-        observer.check()?;
-        bind(self.stream.context(), &self.device)?;
-        self.fill(inputs);
-        let mut stats = RunStats::default();
-        let ran = self.enqueue(observer, &mut stats);
-        // Whatever happened: what was enqueued uses the session's memory until it is done.
-        let done = self.stream.synchronize();
-        ran?;
-        done.map_err(|e| failed(&self.device, "the run failed", e))?;
-        out.copy_from_slice(bytemuck::cast_slice(self.output.bytes()));
-        stats.dispatches = stats.launches;
-        Ok(stats)
+        Ok(self.execute(inputs, observer, out, None)?.0)
+    }
+
+    fn profile(
+        &mut self,
+        inputs: &RunInputs,
+        observer: &mut Observer,
+        out: &mut [f32],
+    ) -> Result<(RunStats, Timeline)> {
+        let stamps = match self.stamps.take() {
+            Some(stamps) => stamps,
+            None if self.persistent.is_some() => return Err(one_kernel()),
+            None => Stamps::new(&self.stream, &self.device, &self.graphs, &self.program)?,
+        };
+        let (stats, flight) = self.execute(inputs, observer, out, Some(&stamps))?;
+        let (log, flown) = flight.end();
+        let (host, wall_ns) = log.end();
+        let launches = stamps.read(&self.device)?;
+        let offset_ns = timeline::offset(&launches, &flown);
+        self.stamps = Some(stamps);
+        Ok((stats, Timeline { clock: Clock::Events, launches, host, wall_ns, offset_ns }))
     }
 
     fn tuned(&self) -> Option<&Tuned> {
         Some(&self.tuned)
     }
+}
+
+/// One kernel that runs everything has nothing to part by events.
+fn one_kernel() -> Error {
+    Error::invalid(
+        "unnoise profile",
+        "launches that can be timed one by one",
+        "UNNOISE_CUDA_REPLAY=persistent, a single one",
+        "unset it",
+    )
 }
 
 impl Drop for CudaSession {

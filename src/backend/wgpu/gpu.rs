@@ -3,12 +3,11 @@
 use super::adapters::AdapterInfo;
 use super::compiled::Compiled;
 use super::pipeline::Pipelines;
-use crate::backend::source;
 use crate::backend::tune::{Identity, Tuner};
+use crate::backend::{Settings, Stamping, source};
 use crate::error::{Error, Result};
 use crate::lock::locked;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use wgpu::{
@@ -18,6 +17,8 @@ use wgpu::{
 /// Features that are used where they are there.
 const USEFUL: Features = Features::SHADER_F16
     .union(Features::TIMESTAMP_QUERY)
+    .union(Features::TIMESTAMP_QUERY_INSIDE_ENCODERS)
+    .union(Features::TIMESTAMP_QUERY_INSIDE_PASSES)
     .union(Features::SUBGROUP)
     .union(Features::PIPELINE_CACHE);
 
@@ -33,6 +34,7 @@ pub(super) struct Gpu {
     pub tuner: Arc<Tuner>,
     /// What is wrong with its cooperative matrices, once they were tried.
     pub matrix_fault: Arc<OnceLock<Option<String>>>,
+    pub stamping: Stamping,
     failure: Arc<Mutex<Option<String>>>,
     /// Held while the device is polled or given work: wgpu 30 panics when a wait that runs out of
     /// time meets another thread's poll.
@@ -40,8 +42,9 @@ pub(super) struct Gpu {
 }
 
 impl Gpu {
-    /// Opens `adapter` with every limit that it has; `cache` is the folder of what is remembered.
-    pub fn open(adapter: &wgpu::Adapter, info: AdapterInfo, cache: Option<&Path>) -> Result<Gpu> {
+    /// Opens `adapter` with every limit that it has.
+    pub fn open(adapter: &wgpu::Adapter, info: AdapterInfo, settings: &Settings) -> Result<Gpu> {
+        let cache = settings.cache.as_deref();
         let mut features = Features::IMMEDIATES | (adapter.features() & USEFUL);
         if info.matrix.is_some() {
             features |= Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
@@ -86,6 +89,7 @@ impl Gpu {
             compiled: compiled.map(Arc::new),
             tuner: Arc::new(Tuner::new(cache, identity)),
             matrix_fault: Arc::default(),
+            stamping: settings.stamping,
             failure,
             turn: Arc::default(),
         })

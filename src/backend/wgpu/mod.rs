@@ -5,6 +5,7 @@
 
 mod adapters;
 mod compiled;
+mod flight;
 mod gpu;
 mod matrix;
 mod measure;
@@ -13,6 +14,7 @@ mod prepare;
 mod record;
 pub mod reflect;
 mod run;
+mod stamps;
 
 pub use adapters::{AdapterInfo, Adapters, adapters};
 
@@ -48,7 +50,7 @@ impl Wgpu {
         settings: &Settings,
     ) -> Result<Wgpu> {
         let info = choose(&adapters.infos, index)?.clone();
-        let gpu = Gpu::open(&adapters.handles[info.index], info, settings.cache.as_deref())?;
+        let gpu = Gpu::open(&adapters.handles[info.index], info, settings)?;
         Ok(Wgpu { gpu, tuning: settings.tuning.clone() })
     }
 

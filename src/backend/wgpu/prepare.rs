@@ -1,10 +1,11 @@
 //! From a program to a session: buffers, weights, pipelines, bind groups.
 
+use super::flight::Pace;
 use super::gpu::Gpu;
 use super::matrix;
 use super::measure::Measure;
 use super::record::Recorder;
-use super::run::{Dispatch, Pace, Uploads, WgpuSession};
+use super::run::{Dispatch, Uploads, WgpuSession};
 use crate::backend::tune::Tuning;
 use crate::backend::work::Work;
 use crate::backend::{WeightSource, packed};
@@ -85,6 +86,7 @@ pub(super) fn prepare_on(
             program: program.clone(),
             pace: Pace::new(&gpu.info),
             tuned,
+            stamps: None,
             gpu: gpu.clone(),
         })
     })

@@ -7,6 +7,8 @@ mod bench_models;
 mod bench_weights;
 #[path = "it/binary.rs"]
 mod binary;
+#[path = "it/browser.rs"]
+mod browser;
 #[path = "it/case_program.rs"]
 mod case_program;
 #[path = "it/catalogue.rs"]
@@ -33,6 +35,8 @@ mod device_adaptive;
 mod device_catalogue;
 #[path = "it/device_solver.rs"]
 mod device_solver;
+#[path = "it/devices.rs"]
+mod devices;
 #[path = "it/emulated/mod.rs"]
 mod emulated;
 #[path = "it/emulator.rs"]
@@ -77,6 +81,12 @@ mod plan_load;
 mod precision;
 #[path = "it/profile.rs"]
 mod profile;
+#[path = "it/profile_example.rs"]
+mod profile_example;
+#[path = "it/profile_page.rs"]
+mod profile_page;
+#[path = "it/profile_trace.rs"]
+mod profile_trace;
 #[path = "it/programs.rs"]
 mod programs;
 #[path = "it/published.rs"]

@@ -41,8 +41,16 @@ pub(super) fn one_row(
 
 /// Runs a program without inputs, to its end; how long that took.
 pub(super) fn run(session: &mut dyn Session, out: &mut [f32]) -> Result<Duration> {
-    let stop = AtomicBool::new(false);
-    let mut observer = Observer { stop: &stop, rows_done: &mut |_| {} };
+    run_until(session, out, &AtomicBool::new(false))
+}
+
+/// The same, ended once `stop` is set.
+pub(super) fn run_until(
+    session: &mut dyn Session,
+    out: &mut [f32],
+    stop: &AtomicBool,
+) -> Result<Duration> {
+    let mut observer = Observer { stop, rows_done: &mut |_| {} };
     let start = Instant::now();
     session.run(&RunInputs::default(), &mut observer, out)?;
     Ok(start.elapsed())

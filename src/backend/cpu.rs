@@ -1,18 +1,59 @@
 //! The program walked by the references of its ops, in f32, on every core.
 
 use super::timeline::{Clock, HostLog, Phase, Span, Timeline};
+use super::tune::Identity;
 use super::{Backend, Observer, RunInputs, RunStats, Session, WeightSource, packed};
 use crate::error::{Error, Result};
-use crate::ops::{Access, Buffers, Cursor, MAX_ARGS};
+use crate::ops::{Access, Buffers, Cursor, MAX_ARGS, vector_bits};
 use crate::program::{Launch, Program, Slot, SlotId, Source};
 use crate::tensor::DType;
+use serde::Serialize;
 use std::collections::TryReserveError;
 use std::ops::Range;
 use std::time::Instant;
+use sysinfo::{CpuRefreshKind, RefreshKind, System};
 
 /// The processor.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cpu;
+
+/// What the processor is, as `unnoise devices` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Processor {
+    /// `cpu`.
+    pub backend: &'static str,
+    /// As it calls itself.
+    pub name: String,
+    pub threads: usize,
+    /// Bits of the vectors that its loops are compiled for.
+    pub vector_bits: usize,
+}
+
+impl Processor {
+    /// That of this machine.
+    pub fn find() -> Processor {
+        let wanted = RefreshKind::nothing().with_cpu(CpuRefreshKind::nothing());
+        let system = System::new_with_specifics(wanted).ok();
+        let first = system.as_ref().and_then(|system| system.cpus().first());
+        let name = first.map(|cpu| cpu.brand().trim().to_string()).filter(|name| !name.is_empty());
+        Processor {
+            backend: "cpu",
+            name: name.unwrap_or_else(|| std::env::consts::ARCH.to_string()),
+            threads: rayon::current_num_threads(),
+            vector_bits: vector_bits(),
+        }
+    }
+
+    /// What measurements of it hold for.
+    pub fn identity(&self) -> Identity {
+        let build = if cfg!(debug_assertions) { " with debug assertions" } else { "" };
+        Identity {
+            adapter: self.name.clone(),
+            driver: format!("{} threads, vectors of {} bits", self.threads, self.vector_bits),
+            sources: format!("{}{build}", env!("CARGO_PKG_VERSION")),
+        }
+    }
+}
 
 impl Backend for Cpu {
     fn name(&self) -> &'static str {
@@ -21,6 +62,10 @@ impl Backend for Cpu {
 
     fn device(&self) -> String {
         format!("CPU, {} threads", rayon::current_num_threads())
+    }
+
+    fn identity(&self) -> Identity {
+        Processor::find().identity()
     }
 
     fn supports(&self, dtype: DType) -> bool {

@@ -24,7 +24,7 @@ use crate::tensor::DType;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use timeline::Timeline;
-use tune::{Tuned, Tuning};
+use tune::{Identity, Tuned, Tuning};
 
 /// Gives parameters to a backend.
 pub trait WeightSource {
@@ -144,6 +144,8 @@ pub trait Backend {
     fn name(&self) -> &'static str;
     /// The device in words.
     fn device(&self) -> String;
+    /// What measurements of the device hold for.
+    fn identity(&self) -> Identity;
     /// Whether activations and weights can be stored as `dtype`.
     fn supports(&self, dtype: DType) -> bool;
     /// The storage type that `--precision auto` takes.

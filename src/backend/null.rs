@@ -1,5 +1,6 @@
 //! The backend that computes nothing: counts launches and bytes, for plans and tests.
 
+use super::tune::Identity;
 use super::{Backend, Observer, RunInputs, RunStats, Session, WeightSource};
 use crate::error::Result;
 use crate::ops::Access;
@@ -60,6 +61,9 @@ impl Backend for Null {
     }
     fn device(&self) -> String {
         "no device: counts only".into()
+    }
+    fn identity(&self) -> Identity {
+        Identity { adapter: "null".into(), driver: "none".into(), sources: "none".into() }
     }
     fn supports(&self, _: DType) -> bool {
         true

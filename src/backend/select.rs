@@ -6,6 +6,7 @@ use super::wgpu::{AdapterInfo, Adapters, Wgpu};
 use super::{Backend, Settings};
 use crate::error::{Error, Result};
 use std::cmp::Reverse;
+use std::fmt;
 use std::str::FromStr;
 
 /// A device as asked for.
@@ -18,6 +19,20 @@ pub enum DeviceSpec {
     Wgpu(Option<usize>),
     /// The given device, or the first.
     Cuda(Option<usize>),
+}
+
+/// As `--device` takes it.
+impl fmt::Display for DeviceSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceSpec::Auto => write!(f, "auto"),
+            DeviceSpec::Cpu => write!(f, "cpu"),
+            DeviceSpec::Wgpu(None) => write!(f, "wgpu"),
+            DeviceSpec::Wgpu(Some(index)) => write!(f, "wgpu:{index}"),
+            DeviceSpec::Cuda(None) => write!(f, "cuda"),
+            DeviceSpec::Cuda(Some(index)) => write!(f, "cuda:{index}"),
+        }
+    }
 }
 
 impl FromStr for DeviceSpec {
@@ -86,18 +101,36 @@ fn cpu(why: &str) -> Selected {
     Selected { reason: format!("device: {}, {why}", backend.device()), backend: Box::new(backend) }
 }
 
-/// The best GPU that opens, else the processor.
-fn auto(adapters: &Adapters, settings: &Settings) -> Result<Selected> {
-    let Some(gpu) = best_gpu(&adapters.infos) else {
-        let why = match adapters.infos.iter().find(|a| a.software) {
-            Some(a) => format!("no GPU found; {} is a software driver", a.words()),
-            None => "no GPU found".to_string(),
+/// What `--device auto` takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Auto {
+    /// N of `wgpu:N`; none for the processor.
+    pub adapter: Option<usize>,
+    /// `the best GPU`.
+    pub why: String,
+}
+
+impl Auto {
+    /// The choice among `adapters`; none of them is opened.
+    pub fn of(adapters: &[AdapterInfo]) -> Auto {
+        let Some(gpu) = best_gpu(adapters) else {
+            let why = match adapters.iter().find(|a| a.software) {
+                Some(a) => format!("no GPU found; {} is a software driver", a.words()),
+                None => "no GPU found".to_string(),
+            };
+            return Auto { adapter: None, why };
         };
-        return Ok(cpu(&why));
-    };
-    match Wgpu::open_with(adapters, Some(gpu.index), settings) {
+        Auto { adapter: Some(gpu.index), why: "the best GPU".to_string() }
+    }
+}
+
+/// The best GPU if it opens, else the processor.
+fn auto(adapters: &Adapters, settings: &Settings) -> Result<Selected> {
+    let Auto { adapter, why } = Auto::of(&adapters.infos);
+    let Some(index) = adapter else { return Ok(cpu(&why)) };
+    match Wgpu::open_with(adapters, adapter, settings) {
         Ok(backend) => {
-            let reason = format!("device: {}, the best GPU", gpu.words());
+            let reason = format!("device: {}, {why}", adapters.infos[index].words());
             Ok(Selected { backend: Box::new(backend), reason })
         }
         Err(error) => Ok(cpu(&format!("the GPU does not open: {error}"))),
@@ -127,6 +160,7 @@ mod tests {
         ];
         for (text, spec) in spelt {
             assert_eq!(text.parse::<DeviceSpec>().unwrap(), spec);
+            assert_eq!(spec.to_string(), text);
         }
     }
 

@@ -25,8 +25,8 @@ pub enum Verb {
     Solvers(SolversArgs),
     /// Measure the tiles of a model's kernels on the device and keep the fastest
     Tune(TuneArgs),
-    /// List the adapters with their limits and features
-    Devices(ListArgs),
+    /// List the devices with their limits and features, or measure what they do at most
+    Devices(DevicesArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -72,6 +72,12 @@ pub struct ProfileArgs {
     /// (a pass for each)
     #[arg(long, value_name = "WHERE", default_value = "auto")]
     pub timestamps: String,
+    /// Where to write a trace for Perfetto or chrome://tracing, a .json
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Where to write a page with timeline, roofline and tables, an .html
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -127,6 +133,18 @@ pub struct CompareArgs {
     /// Where to draw error over evaluations, a .png
     #[arg(long, value_name = "PATH", requires = "wanted")]
     pub out: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct DevicesArgs {
+    /// Measure what each device does at most, and keep it
+    #[arg(long)]
+    pub measure: bool,
+    /// Measure this one only: auto, cpu, wgpu, wgpu:N, cuda or cuda:N
+    #[arg(long, requires = "measure")]
+    pub device: Option<String>,
+    #[command(flatten)]
+    pub list: ListArgs,
 }
 
 #[derive(Debug, clap::Args)]

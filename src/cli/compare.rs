@@ -25,7 +25,7 @@ pub fn run(args: &CompareArgs, json: bool) -> Result<()> {
     if let Some(schedule) = &args.schedule {
         model.set_schedule(schedule)?;
     }
-    let out = args.out.clone().map(|out| Target::file(out, &["png"])).transpose()?;
+    let out = args.out.clone().map(|out| Target::file("--out", out, &["png"])).transpose()?;
 
     let stop = session::stop_on_ctrl_c(false)?;
     let selected = select::open(&device)?;

@@ -7,11 +7,14 @@ use super::table::table;
 use super::{print, print_json, say};
 use serde::Serialize;
 use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use unnoise::backend::roofline::Peak;
 use unnoise::backend::timeline::Clock;
-use unnoise::backend::{Observer, Settings, Stamping, select, tune};
+use unnoise::backend::{Backend, Observer, Settings, Stamping, select, tune};
 use unnoise::error::{Error, Result};
-use unnoise::profile::{By, Cost, Group, HostSpan, Profile, Row, TRUSTED};
+use unnoise::output::Target;
+use unnoise::profile::{self, About, By, Cost, Group, HostSpan, Profile, Row, TRUSTED};
 use unnoise::sampler::Sampler;
 
 /// Samples of a run of which nothing was said: latency is a matter of one.
@@ -54,6 +57,7 @@ pub fn run(args: &ProfileArgs) -> Result<()> {
     if args.runs == 0 {
         return Err(Error::invalid("--runs", "at least 1", "0", "profile at least one run"));
     }
+    let files = Files::of(args)?;
     let model = args.run.plan.open_model()?;
     request.check(&model)?;
     let stop = session::stop_on_ctrl_c(false)?;
@@ -62,22 +66,62 @@ pub fn run(args: &ProfileArgs) -> Result<()> {
     let selected = select::open_with(&device, &settings)?;
     say(&selected.reason);
     let mut sampler = session::compile_on(selected.backend.as_ref(), &model, &request)?;
-    let peak = Some(Peak::measure(selected.backend.as_ref())?);
+    let peak = roofline(selected.backend.as_ref(), &stop)?;
     let indices: Vec<usize> = sampler.indices().take(sampler.batch()).collect();
     let progress = Progress::new(0);
     let mut observer = Observer { stop: &stop, rows_done: &mut |_| {} };
-    let profile = sampler.profile(&indices, args.runs, peak, &mut observer, |done, of| {
-        progress.of(done, of);
-    })?;
+    let done = |done, of| progress.of(done, of);
+    let profile = sampler.profile(&indices, args.runs, Some(peak), &mut observer, done)?;
     drop(progress);
+    files.write(&profile, &sampler)?;
     if args.run.plan.json {
         warn(&profile);
         return print_json(&summary(&sampler, &profile));
     }
-    let text = words(&sampler, &profile, &views, args.top)?;
-    print(&text)?;
+    print(&words(&sampler, &profile, &views, args.top))?;
     warn(&profile);
     Ok(())
+}
+
+/// The files that were asked for, judged before any work.
+struct Files {
+    trace: Option<PathBuf>,
+    html: Option<PathBuf>,
+}
+
+impl Files {
+    fn of(args: &ProfileArgs) -> Result<Files> {
+        let file = |flag, path: &Option<PathBuf>, ending| {
+            path.as_ref().map(|path| Target::file(flag, path, &[ending])).transpose()
+        };
+        let trace = file("--trace", &args.trace, "json")?;
+        Ok(Files { trace, html: file("--html", &args.html, "html")? })
+    }
+
+    fn write(&self, profile: &Profile, sampler: &Sampler) -> Result<()> {
+        let report = sampler.report();
+        let about = About { words: Keys::of(report).words(), compile_us: 1e3 * report.compile_ms };
+        if let Some(path) = &self.trace {
+            profile::write(path, &profile::trace(profile, &about))?;
+            say(&format!("{}: a trace, for ui.perfetto.dev or chrome://tracing", path.display()));
+        }
+        if let Some(path) = &self.html {
+            profile::write(path, &profile::page(profile, &about))?;
+            say(&format!("{}: a page, for any browser", path.display()));
+        }
+        Ok(())
+    }
+}
+
+/// What the device does at most, measured now unless that was done at an earlier start.
+fn roofline(backend: &dyn Backend, stop: &AtomicBool) -> Result<Peak> {
+    let (progress, total) = (Progress::new(0), Peak::figures(backend));
+    let mut rows_done = |done| progress.of(done, total);
+    let mut observer = Observer { stop, rows_done: &mut rows_done };
+    let (kept, notes) = Peak::of(backend, tune::folder().as_deref(), &mut observer)?;
+    drop(progress);
+    notes.iter().for_each(|note| say(&format!("note: {note}")));
+    Ok(kept.peak)
 }
 
 fn stamping(text: &str) -> Result<Stamping> {
@@ -144,7 +188,7 @@ fn summary<'a>(sampler: &Sampler, profile: &'a Profile) -> Summary<'a> {
 }
 
 /// The totals and the tables.
-fn words(sampler: &Sampler, p: &Profile, views: &[By], top: Option<usize>) -> Result<String> {
+fn words(sampler: &Sampler, p: &Profile, views: &[By], top: Option<usize>) -> String {
     let ms = |us: f64| format!("{:>10.3} ms", us / 1e3);
     let launches: f64 = p.launches.iter().map(|launch| launch.us).sum();
     let mut text = format!(
@@ -179,7 +223,7 @@ fn words(sampler: &Sampler, p: &Profile, views: &[By], top: Option<usize>) -> Re
     for by in views {
         text += &format!("\n{}", view(p, *by, top));
     }
-    Ok(text)
+    text
 }
 
 /// How launches were timed, in words.

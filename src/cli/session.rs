@@ -69,6 +69,24 @@ impl Keys {
     }
 }
 
+impl Keys {
+    /// The same in words, for the heading of a page.
+    pub fn words(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("model", self.model.clone()),
+            ("backend", self.backend.clone()),
+            ("device", self.device.clone()),
+            ("precision", self.precision.clone()),
+            ("solver", self.solver.clone()),
+            ("steps", self.steps.to_string()),
+            ("nfe", self.nfe.to_string()),
+            ("count", self.count.to_string()),
+            ("batch", self.batch.to_string()),
+            ("seed", self.seed.to_string()),
+        ]
+    }
+}
+
 impl fmt::Display for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Keys { model, device, precision, solver, steps, count, batch, .. } = self;

@@ -55,7 +55,7 @@ impl Place {
             ));
         }
         let endings: &[&str] = if what == What::Cloud { &["png"] } else { &["npy"] };
-        Ok(Place::Whole(Target::file(out, endings)?, what))
+        Ok(Place::Whole(Target::file("--out", out, endings)?, what))
     }
 
     /// Whether what is finished when the run is stopped is kept.

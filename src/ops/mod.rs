@@ -47,6 +47,7 @@ pub mod trace;
 pub use activation::Act;
 pub use cases::{Case, CaseArg};
 pub use on_load::Norm;
+pub use parallel::vector_bits;
 pub use rowmap::{Cursor, RowMap, Span};
 pub use tile::{Facts, Method, Part, Tile};
 

@@ -49,6 +49,18 @@ pub(super) fn vectorized(work: impl Loop) {
     pulp::Arch::new().dispatch(Work(work));
 }
 
+/// Bits of the vectors that loops are compiled for on this machine.
+pub fn vector_bits() -> usize {
+    struct Width;
+    impl pulp::WithSimd for Width {
+        type Output = usize;
+        fn with_simd<S: pulp::Simd>(self, _: S) -> usize {
+            32 * S::F32_LANES
+        }
+    }
+    pulp::Arch::new().dispatch(Width)
+}
+
 /// Writes `vector` into `pattern`, repeated.
 pub(super) fn repeat(pattern: &mut Vec<f32>, vector: impl Iterator<Item = f32>) {
     pattern.clear();

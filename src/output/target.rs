@@ -45,86 +45,83 @@ impl Target {
         count: usize,
         shards: usize,
     ) -> Result<Target> {
-        let typed = path.into();
-        let what = format!("--out {}", typed.display());
-        let kind = kind(&typed, &what)?;
-        // Without a separator at its end, which would hide a file of that name.
-        let path: PathBuf = typed.components().collect();
+        let path = path.into();
+        let what = format!("--out {}", path.display());
+        let kind = kind(&path, &what)?;
         if kind == Kind::Grid {
             grid::check(&what, shape, count)?;
         }
         if kind != Kind::Folder {
             single(&what, kind, shape, count, shards)?;
         }
-        let (path, exists) = existing(path, &what, kind)?;
-        match (kind, &exists) {
-            (Kind::Folder, Some(meta)) if !meta.is_dir() => {
-                return Err(Error::invalid(
-                    what,
-                    "a folder, or a file name that ends in .png, .npy or .safetensors",
-                    "a file",
-                    "name another path",
-                ));
-            }
-            (Kind::Folder, _) => {}
-            (_, Some(meta)) if meta.is_dir() => {
-                return Err(Error::invalid(
-                    what,
-                    "a file",
-                    "a folder of that name",
-                    "name another file, or end the path in / to write into the folder",
-                ));
-            }
-            (_, Some(meta)) if !meta.is_file() => {
-                return Err(Error::invalid(
-                    what,
-                    "a regular file",
-                    "a pipe, a device or a socket",
-                    "name another file",
-                ));
-            }
-            (_, Some(meta)) if meta.permissions().readonly() => {
-                return Err(Error::invalid(
-                    what,
-                    "a file that may be replaced",
-                    "a read-only file",
-                    "name another file",
-                ));
-            }
-            _ => {}
-        }
-        let within = if kind == Kind::Folder && exists.is_some() { &path } else { parent(&path) };
-        if !within.is_dir() {
-            return Err(Error::invalid(
-                what,
-                format!("a path in an existing folder {}", within.display()),
-                "no such folder",
-                "make it first or name another path",
-            ));
-        }
-        probe(within)?;
-        Ok(Target { path, kind })
+        Ok(Target { path: place(&path, what, kind == Kind::Folder)?, kind })
     }
 
-    /// Judges `path` for one file with one of these `endings`, whatever it will hold.
+    /// Judges the path that was given to `flag` for one file with one of these `endings`, whatever
+    /// it will hold.
     ///
     /// # Errors
     /// Another ending, and what [`Target::open`] says of a path.
-    pub fn file(path: impl Into<PathBuf>, endings: &[&str]) -> Result<PathBuf> {
+    pub fn file(flag: &str, path: impl Into<PathBuf>, endings: &[&str]) -> Result<PathBuf> {
         let path = path.into();
-        let what = format!("--out {}", path.display());
+        let what = format!("{flag} {}", path.display());
         let ending = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
         if !ending.as_deref().is_some_and(|ending| endings.contains(&ending)) {
             let expected = format!("a file that ends in .{}", endings.join(" or ."));
             let found = ending.map_or("no extension".to_string(), |e| format!(".{e}"));
             return Err(Error::invalid(what, expected, found, "name such a file"));
         }
-        Target::open(path, [1; 3], 1, 1).map(|target| target.path)
+        place(&path, what, false)
     }
 
     /// Whether a second run can go on with what a first one left here.
     pub fn is_folder(&self) -> bool {
         self.kind == Kind::Folder
+    }
+}
+
+/// The path of a file or a folder that can be written.
+fn place(typed: &Path, what: String, folder: bool) -> Result<PathBuf> {
+    // Without a separator at its end, which would hide a file of that name.
+    let (path, exists) = existing(typed.components().collect(), &what, folder)?;
+    let refused = exists.as_ref().and_then(|meta| refuse(meta, folder));
+    if let Some((expected, found, action)) = refused {
+        return Err(Error::invalid(what, expected, found, action));
+    }
+    let within = if folder && exists.is_some() { &path } else { parent(&path) };
+    if !within.is_dir() {
+        return Err(Error::invalid(
+            what,
+            format!("a path in an existing folder {}", within.display()),
+            "no such folder",
+            "make it first or name another path",
+        ));
+    }
+    probe(within)?;
+    Ok(path)
+}
+
+/// Why what is there already cannot be written: what was expected, what was found, what to do.
+fn refuse(meta: &Metadata, folder: bool) -> Option<(&'static str, &'static str, &'static str)> {
+    match folder {
+        true if meta.is_dir() => None,
+        true => Some((
+            "a folder, or a file name that ends in .png, .npy or .safetensors",
+            "a file",
+            "name another path",
+        )),
+        false if meta.is_dir() => Some((
+            "a file",
+            "a folder of that name",
+            "name another file, or end the path in / to write into the folder",
+        )),
+        false if !meta.is_file() => {
+            Some(("a regular file", "a pipe, a device or a socket", "name another file"))
+        }
+        false if meta.permissions().readonly() => {
+            Some(("a file that may be replaced", "a read-only file", "name another file"))
+        }
+        false => None,
     }
 }
 
@@ -152,14 +149,14 @@ fn single(what: &str, kind: Kind, shape: [usize; 3], count: usize, shards: usize
 
 /// What is at `path` already. A link to a file stands for that file, which is replaced in its
 /// own folder.
-fn existing(path: PathBuf, what: &str, kind: Kind) -> Result<(PathBuf, Option<Metadata>)> {
+fn existing(path: PathBuf, what: &str, folder: bool) -> Result<(PathBuf, Option<Metadata>)> {
     let here = match fs::symlink_metadata(&path) {
         Ok(here) => here,
         // A missing folder is named by what comes after.
         Err(e) if matches!(e.kind(), NotFound | NotADirectory) => return Ok((path, None)),
         Err(e) => return Err(Error::io(&path, "use", e, "name another path")),
     };
-    if !here.is_symlink() || kind == Kind::Folder {
+    if !here.is_symlink() || folder {
         let meta = fs::metadata(&path).ok();
         return Ok((path, meta));
     }

@@ -4,8 +4,12 @@
 //! run, in order, with its row of the trajectory, kernel and layer. [`Profile::rows`] and
 //! [`Profile::by`] add them up; what is neither a launch nor a gap between launches is the host's.
 
+mod page;
+mod trace;
 mod view;
 
+pub use page::{About, page, write};
+pub use trace::trace;
 pub use view::{By, Cost, Group, Row};
 
 use crate::backend::null;
@@ -100,7 +104,8 @@ impl Profile {
             us: us(span.ns()),
         });
         let host: Vec<HostSpan> = host.collect();
-        let of = |wanted| host.iter().filter(|s| s.phase == wanted).map(|s| s.us).sum();
+        // A sum of no floats is -0.
+        let of = |phase| host.iter().filter(|s| s.phase == phase).fold(0.0, |sum, s| sum + s.us);
         let total_us = us(total(&chosen.launches));
         Profile {
             clock: chosen.clock,

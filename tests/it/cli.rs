@@ -21,8 +21,11 @@ pub fn npy(path: &Path) -> (Vec<u64>, Vec<f32>) {
 fn devices_are_listed() {
     let place = Place::new();
     let list = place.run("devices --json").json();
+    let all = list.as_array().unwrap();
+    let (cpu, gpus): (Vec<_>, Vec<_>) = all.iter().partition(|device| device["backend"] == "cpu");
+    assert_eq!(cpu.len(), 1, "{list}");
     let (cuda, wgpu): (Vec<_>, Vec<_>) =
-        list.as_array().unwrap().iter().partition(|device| device["backend"] == "cuda");
+        gpus.into_iter().partition(|device| device["backend"] == "cuda");
     for (devices, memory) in [(&cuda, "memory_bytes"), (&wgpu, "max_binding_bytes")] {
         for (i, device) in devices.iter().enumerate() {
             assert_eq!(device["index"], i);
@@ -30,7 +33,7 @@ fn devices_are_listed() {
         }
     }
     let words = place.run("devices").stdout;
-    assert!(words.contains("--device cpu"), "{words}");
+    assert!(words.contains("\ncpu  "), "{words}");
     // Either a row, or why there is none.
     let told = if cuda.is_empty() { "--device cuda: expected" } else { "cuda:0" };
     assert!(words.contains(told), "{words}");

@@ -1,5 +1,8 @@
 //! What there is to run on: the driver and its devices.
 
+use crate::backend::source::{self, Language};
+use crate::backend::timeline::Clock;
+use crate::backend::tune::Identity;
 use crate::error::{Error, Result};
 use crate::ops::Facts;
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
@@ -26,12 +29,29 @@ pub struct DeviceInfo {
     pub capability: u32,
     /// Streaming multiprocessors.
     pub processors: u32,
+    /// Products of `mma.sync` that kernels use, `16x8x16 f16 f32`: rows x columns x depth,
+    /// operands, sums.
+    pub matrices: &'static [&'static str],
     pub memory_bytes: u64,
     /// Workgroup memory that one workgroup may ask for.
     pub workgroup_memory_bytes: u32,
 }
 
 impl DeviceInfo {
+    /// How a profile times launches on it.
+    pub fn clock(&self) -> Clock {
+        Clock::Events
+    }
+
+    /// What measurements of the device hold for.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            adapter: self.name.clone(),
+            driver: format!("CUDA {}", self.driver),
+            sources: source::fingerprint(Language::Cuda),
+        }
+    }
+
     /// What decides which tiles it can run.
     pub fn facts(&self) -> Facts {
         Facts {
@@ -140,6 +160,10 @@ fn describe(index: usize, driver: &str) -> Result<DeviceInfo, DriverError> {
         driver: driver.to_string(),
         capability: (10 * major + minor) as u32,
         processors: processors as u32,
+        matrices: match major {
+            ..8 => &["16x8x8 f16 f32"],
+            _ => &["16x8x16 f16 f32", "16x8x16 bf16 f32"],
+        },
         // SAFETY: as above.
         memory_bytes: unsafe { result::device::total_mem(device) }? as u64,
         workgroup_memory_bytes: shared as u32,

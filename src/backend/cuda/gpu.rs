@@ -6,9 +6,8 @@ use super::kernels::Kernels;
 use super::prepare::prepare_on;
 use super::replay::Way;
 use crate::backend::alone::NoWeights;
-use crate::backend::source::{self, Language};
 use crate::backend::trial;
-use crate::backend::tune::{Identity, Tuner};
+use crate::backend::tune::Tuner;
 use crate::error::{Error, Result};
 use crate::ops::{Facts, Method};
 use crate::program::Program;
@@ -48,14 +47,9 @@ impl Gpu {
         // SAFETY: no slice of cudarc's own is used, whose events this leaves out.
         unsafe { context.disable_event_tracking() };
         let stream = context.new_stream().map_err(wrong)?;
-        let identity = Identity {
-            adapter: info.name.clone(),
-            driver: format!("CUDA {}", info.driver),
-            sources: source::fingerprint(Language::Cuda),
-        };
         Ok(Gpu {
             kernels: Arc::new(Kernels::new(&context, &name, &info, cache)),
-            tuner: Arc::new(Tuner::new(cache, identity)),
+            tuner: Arc::new(Tuner::new(cache, info.identity())),
             way,
             context,
             stream,

@@ -23,7 +23,7 @@ mod stamps;
 pub use device::{DeviceInfo, devices};
 pub use replay::{Replay, Way};
 
-use crate::backend::tune::Tuning;
+use crate::backend::tune::{Identity, Tuning};
 use crate::backend::{Backend, Session, Settings, WeightSource};
 use crate::error::Result;
 use crate::program::Program;
@@ -68,6 +68,10 @@ impl Backend for Cuda {
     fn device(&self) -> String {
         let DeviceInfo { name, capability, driver, .. } = self.info();
         format!("{name} (CUDA {driver}, sm_{capability})")
+    }
+
+    fn identity(&self) -> Identity {
+        self.info().identity()
     }
 
     fn supports(&self, dtype: DType) -> bool {

@@ -31,11 +31,11 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// `tiles-llvmpipe-LLVM-15-0-6-0123456789abcdef.json`.
-    fn file_name(&self) -> String {
+    /// The file of what is kept of it: `tiles-llvmpipe-LLVM-15-0-6-0123456789abcdef.json`.
+    pub fn file_name(&self, what: &str) -> String {
         let Identity { adapter, driver, sources } = self;
         let hash = xxh3_64(format!("{adapter}\n{driver}\n{sources}").as_bytes());
-        format!("tiles-{}-{hash:016x}.json", slug(adapter))
+        format!("{what}-{}-{hash:016x}.json", slug(adapter))
     }
 }
 
@@ -64,7 +64,7 @@ pub struct Store {
 
 impl Store {
     pub fn new(folder: &Path, identity: Identity) -> Store {
-        Store { path: folder.join(identity.file_name()), identity }
+        Store { path: folder.join(identity.file_name("tiles")), identity }
     }
 
     pub fn path(&self) -> &Path {
@@ -163,14 +163,14 @@ mod tests {
 
     #[test]
     fn another_device_driver_or_source_has_another_file() {
-        let name = identity().file_name();
+        let name = identity().file_name("tiles");
         assert!(name.starts_with("tiles-GPU-x-") && name.ends_with(".json"), "{name}");
         let others = [
             Identity { adapter: "GPU (y)".into(), ..identity() },
             Identity { driver: "1.3".into(), ..identity() },
             Identity { sources: "abd".into(), ..identity() },
         ];
-        assert!(others.iter().all(|other| other.file_name() != name));
+        assert!(others.iter().all(|other| other.file_name("tiles") != name));
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The adapters of this machine, and what they can do.
 
 use super::matrix;
+use crate::backend::source::{self, Language};
+use crate::backend::timeline::Clock;
+use crate::backend::tune::Identity;
 use crate::ops::Facts;
 use serde::Serialize;
 use wgpu::{Adapter, Backends, DeviceType, Features, Instance};
@@ -130,6 +133,21 @@ impl AdapterInfo {
             threads: self.workgroup_threads,
             software: self.software,
             ..Facts::LEAST
+        }
+    }
+
+    /// How a profile times launches on it; none where it cannot.
+    pub fn clock(&self) -> Option<Clock> {
+        let kinds = [("inside passes", Clock::InsidePasses), ("passes", Clock::Passes)];
+        kinds.into_iter().find(|(kind, _)| self.timestamps.contains(kind)).map(|(_, clock)| clock)
+    }
+
+    /// What measurements of the adapter hold for.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            adapter: self.name.clone(),
+            driver: self.driver.clone(),
+            sources: source::fingerprint(Language::Wgsl),
         }
     }
 

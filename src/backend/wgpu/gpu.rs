@@ -3,8 +3,8 @@
 use super::adapters::AdapterInfo;
 use super::compiled::Compiled;
 use super::pipeline::Pipelines;
-use crate::backend::tune::{Identity, Tuner};
-use crate::backend::{Settings, Stamping, source};
+use crate::backend::tune::Tuner;
+use crate::backend::{Settings, Stamping};
 use crate::error::{Error, Result};
 use crate::lock::locked;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -76,18 +76,13 @@ impl Gpu {
         });
         device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| error(e.to_string())));
         let compiled = cache.and_then(|c| Compiled::open(&device, &adapter.get_info(), c));
-        let identity = Identity {
-            adapter: info.name.clone(),
-            driver: info.driver.clone(),
-            sources: source::fingerprint(source::Language::Wgsl),
-        };
         Ok(Gpu {
             device,
             queue,
+            tuner: Arc::new(Tuner::new(cache, info.identity())),
             info: Arc::new(info),
             pipelines: Arc::default(),
             compiled: compiled.map(Arc::new),
-            tuner: Arc::new(Tuner::new(cache, identity)),
             matrix_fault: Arc::default(),
             stamping: settings.stamping,
             failure,

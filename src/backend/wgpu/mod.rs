@@ -18,7 +18,7 @@ mod stamps;
 
 pub use adapters::{AdapterInfo, Adapters, adapters};
 
-use super::tune::Tuning;
+use super::tune::{Identity, Tuning};
 use super::{Backend, Session, Settings, WeightSource};
 use crate::error::{Error, Result};
 use crate::program::Program;
@@ -104,6 +104,10 @@ impl Backend for Wgpu {
     fn device(&self) -> String {
         let info = &self.gpu.info;
         format!("{} ({}, {})", info.name, info.backend, info.driver)
+    }
+
+    fn identity(&self) -> Identity {
+        self.gpu.info.identity()
     }
 
     fn supports(&self, dtype: DType) -> bool {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use unnoise::backend::cuda::jobs::{GRID_BYTES, Jobs, Told, unsuited};
 use unnoise::backend::cuda::launch::{self, Addresses, Compiled as _, Recorded, Recording};
 use unnoise::backend::grid::Constants as _;
-use unnoise::backend::source::Variant;
-use unnoise::backend::tune::{Choose, Tuned};
+use unnoise::backend::source::{self, Language, Variant};
+use unnoise::backend::tune::{Choose, Identity, Tuned};
 use unnoise::backend::work::Work;
 use unnoise::backend::{Backend, Observer, RunInputs, RunStats, Session, WeightSource, packed};
 use unnoise::error::{Error, Result};
@@ -139,6 +139,11 @@ impl Backend for Emulated {
 
     fn device(&self) -> String {
         format!("CUDA on the processor, {:?}", self.build)
+    }
+
+    fn identity(&self) -> Identity {
+        let sources = source::fingerprint(Language::Cuda);
+        Identity { adapter: self.device(), driver: "none".into(), sources }
     }
 
     fn supports(&self, _: DType) -> bool {

@@ -19,6 +19,7 @@ pub fn facts(capability: u32) -> Facts {
         _ => 99,
     };
     let info = DeviceInfo {
+        matrices: &[],
         index: 0,
         name: String::new(),
         backend: "cuda",

@@ -1,5 +1,6 @@
-//! `cargo xtask test [ARGS]`: makes sure that a GPU API and compilers of CUDA kernels are there,
-//! then runs every test and lets none of those that need them be skipped. ARGS go to `cargo test`.
+//! `cargo xtask test [ARGS]`: makes sure that a GPU API, compilers of CUDA kernels and a browser are
+//! there, then runs every test and lets none of those that need them be skipped. ARGS go to
+//! `cargo test`.
 //!
 //! `cargo xtask matrices`: those of cooperative matrices, see [`matrices`].
 //!
@@ -12,6 +13,7 @@
 //! `cargo xtask compare BASE NEW`: what two runs of the benches say, see [`compare`].
 
 mod artifacts;
+mod browser;
 mod compare;
 mod emulator;
 mod gpu_pack;
@@ -63,15 +65,20 @@ fn main() -> ExitCode {
     }
 }
 
-/// A driver, an adapter, compilers, all tests. Without NVRTC the tests that ask for it say so.
+/// A driver, an adapter, compilers, a browser, all tests. Without NVRTC the tests that ask for it
+/// say so.
 fn test(args: &[String]) -> Result<(), String> {
     vulkan::ensure_driver()?;
     emulator::ensure_compiler()?;
+    browser::ensure()?;
     run(cargo().args(["build", "--release", "--workspace"]))?;
     ensure_adapter()?;
     let mut tests = cargo();
     tests.args(["test", "--release", "--workspace"]).args(args);
     let mut required = emulator::required().to_string();
+    if browser::found() {
+        required += ",browser";
+    }
     match Nvrtc::ensure() {
         Ok(nvrtc) => {
             nvrtc.told(&mut tests);

@@ -110,10 +110,14 @@ fn main() -> ExitCode {
 fn peak(device: &Device) -> bool {
     let peak = device.peak();
     println!(
-        "copy {:.1} GB/s, f32 {:.1} GFLOP/s, f16 {:.1} GFLOP/s without matrix units",
+        "copy {:.1} GB/s, f32 {:.1} GFLOP/s, f16 {:.1}, by matrix units f16 {:.1}, bf16 {:.1}; a \
+         launch {:.1} us",
         peak.gbps,
         peak.gflops_f32,
-        peak.gflops_f16.unwrap_or(0.0)
+        peak.gflops_f16.unwrap_or(0.0),
+        peak.gflops_matrix_f16.unwrap_or(0.0),
+        peak.gflops_matrix_bf16.unwrap_or(0.0),
+        peak.launch_us
     );
     #[derive(Serialize)]
     struct Peak<'a> {

@@ -43,6 +43,9 @@ fn of_whole(call: &Call, kernel: &impl Constants) -> Result<u64> {
             let queries = kernel.constant("TILE_M")? * kernel.constant("BLOCKS")?;
             return Ok(p.n as u64 * p.heads as u64 * p.tq.div_ceil(queries) as u64);
         }
+        Call::MatrixMultiplyAdd(p) => {
+            return Ok(p.n.div_ceil(kernel.constant("BLOCKS")?) as u64);
+        }
         Call::Control(p) => return Ok(if p.batch != 0 { 1 } else { p.b as u64 }),
         Call::GroupNorm(p) => return Ok(p.n as u64 * p.groups as u64),
         Call::Activation(p) => vectors(kernel, &[p.n, 1, p.c])?,

@@ -31,6 +31,7 @@ pub mod geglu;
 pub mod group_norm;
 pub mod guidance;
 pub mod linear;
+pub mod matrix_multiply_add;
 pub mod mixture;
 pub mod model_input;
 pub mod moments;
@@ -258,6 +259,7 @@ catalogue! {
     group_norm: GroupNorm,
     guidance: Guidance,
     linear: Linear,
+    matrix_multiply_add: MatrixMultiplyAdd,
     mixture: Mixture,
     model_input: ModelInput,
     multiply_add: MultiplyAdd,
@@ -274,6 +276,7 @@ catalogue! {
 pub fn constants() -> Vec<(&'static str, u32)> {
     let mut all = Vec::new();
     all.extend_from_slice(activation::CONSTANTS);
+    all.extend_from_slice(matrix_multiply_add::CONSTANTS);
     all.extend_from_slice(multiply_add::CONSTANTS);
     all.extend_from_slice(resample::CONSTANTS);
     all.extend_from_slice(row::CONSTANTS);

@@ -17,6 +17,7 @@ use crate::backend::roofline::{Floor, Peak};
 use crate::backend::timeline::{Clock, Phase, Span, Timeline};
 use crate::backend::tune::{Tuned, class};
 use crate::program::{self, Program};
+use crate::tensor::DType;
 use serde::Serialize;
 
 /// One launch of the run.
@@ -178,6 +179,8 @@ fn launches(
         let class = class(&launch.call, &program.dtypes(launch));
         let tile = tuned.and_then(|tuned| tuned.tile(&class));
         let (flops, bytes) = (launch.call.flops(), null::bytes(program, launch));
+        let half = program.dtypes(launch).into_iter().flatten().find(|dtype| dtype.is_half());
+        let units = tile.map(|tile| (tile.method, half.unwrap_or(DType::F32)));
         Launch {
             step,
             kernel: launch.call.name(),
@@ -188,7 +191,7 @@ fn launches(
             least_us: us(all.iter().map(|t| t.launches[i].ns()).min().unwrap_or(0)),
             flops,
             bytes,
-            floor: peak.map(|peak| peak.floor(flops, bytes, tile.map(|tile| tile.method))),
+            floor: peak.map(|peak| peak.floor(flops, bytes, units)),
         }
     };
     parts.into_iter().enumerate().map(launch).collect()

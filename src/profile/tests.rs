@@ -49,7 +49,15 @@ fn profile() -> Profile {
         timeline([[0, 7], [7, 100], [100, 120], [120, 140], [140, 150]]),
     ];
     // 1e9 operations a second are 1000 in a microsecond.
-    let peak = Peak { gbps: 0.01, gflops_f32: 0.1, gflops_f16: None, launch_us: 2.0, spread: 0.0 };
+    let peak = Peak {
+        gbps: 0.01,
+        gflops_f32: 0.1,
+        gflops_f16: None,
+        gflops_matrix_f16: None,
+        gflops_matrix_bf16: None,
+        launch_us: 2.0,
+        spread: 0.0,
+    };
     Profile::new(&program(), None, &runs, &[400.0, 300.0, 350.0], Some(peak))
 }
 

@@ -188,10 +188,18 @@ fn cuda_devices_are_listed_and_measured() {
     let measured = machine.run("devices --measure --device cuda --json", &[]).json();
     check(&listed(&measured, "cuda:0")["peak"], true);
 
-    // One that fails does not end the listing, but the command fails if it was named.
+    for key in ["gflops_matrix_f16", "gflops_matrix_bf16"] {
+        let rate = &listed(&measured, "cuda:0")["peak"][key];
+        assert!(rate.as_f64().is_some_and(|rate| rate > 0.0), "{key} {rate}");
+    }
+
+    // One that fails ends the command if it was named, and no other device's measurement if not.
     let failing = [("EMULATED_FAILS", "cuStreamCreate:2")];
     let ran = machine.run("devices --measure --device cuda", &failing);
     assert_eq!(ran.code, 1, "{}", ran.stderr);
-    assert!(ran.stderr.contains("note: cuda was not measured: cuda:0: "), "{}", ran.stderr);
-    assert!(ran.stdout.contains("\ncuda:0  "), "{}", ran.stdout);
+    assert!(ran.stderr.contains("error: cuda:0: cannot make a stream"), "{}", ran.stderr);
+    let ran = machine.run("devices --measure --json", &failing);
+    let told = "note: cuda:0 was not measured: cuda:0: cannot make a stream";
+    assert!(ran.stderr.contains(told), "{}", ran.stderr);
+    check(&listed(&ran.json(), "cpu")["peak"], false);
 }

@@ -100,6 +100,7 @@ pub fn run(case: &Case, storage: DType) -> Vec<Vec<f64>> {
                 Input { states: p.b, gain: p.scale, shift: p.offset, per_sample: p.per_sample };
             m.numbers[2] = input.of(&m, p.n as usize, p.c as usize, p.hw as usize);
         }
+        Call::MatrixMultiplyAdd(p) => matrix_multiply_add(p, &mut m),
         Call::MultiplyAdd(p) => multiply_add(p, &mut m),
         Call::Noise(p) => solver::noise(p, &mut m),
         Call::Predict(p) => solver::predict(p, &mut m),
@@ -124,6 +125,16 @@ pub(super) fn act(act: u32, x: f64) -> f64 {
         3 => x.max(0.0),
         4 => x * x.exp().ln_1p().tanh(),
         other => panic!("activation {other}"),
+    }
+}
+
+fn matrix_multiply_add(p: &ops::matrix_multiply_add::Params, m: &mut Memory) {
+    use ops::matrix_multiply_add::{CHAIN, DEPTH, SIDE, SUMS};
+    for i in 0..p.n as usize * SUMS {
+        let (row, column) = (i % SUMS / SIDE, i % SIDE);
+        let term = |k| m.numbers[0][row * DEPTH + k] * m.numbers[1][k * SIDE + column];
+        let product: f64 = (0..DEPTH).map(term).sum();
+        m.numbers[2][i] = product * (p.rounds as usize * CHAIN) as f64;
     }
 }
 

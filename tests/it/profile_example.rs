@@ -18,6 +18,8 @@ fn peak() -> Peak {
         gbps: 500.0,
         gflops_f32: 12_000.0,
         gflops_f16: Some(40_000.0),
+        gflops_matrix_f16: None,
+        gflops_matrix_bf16: None,
         launch_us: 2.0,
         spread: 0.0,
     }

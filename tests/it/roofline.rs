@@ -23,8 +23,9 @@ fn check(device: &dyn Backend) {
     let (peak, told) = measure(device, &AtomicBool::new(false)).unwrap();
     // From a slow processor of one core to ten times the fastest GPU.
     assert!((0.1..1e5).contains(&peak.gbps), "{peak:?}");
-    let rates = [Some(peak.gflops_f32), peak.gflops_f16];
-    assert!(rates.iter().flatten().all(|rate| (0.1..1e6).contains(rate)), "{peak:?}");
+    let matrix = [peak.gflops_matrix_f16, peak.gflops_matrix_bf16];
+    let rates = [Some(peak.gflops_f32), peak.gflops_f16].into_iter().chain(matrix);
+    assert!(rates.flatten().all(|rate| (0.1..1e7).contains(&rate)), "{peak:?}");
     assert_eq!(peak.gflops_f16.is_some(), device.supports(DType::F16), "{peak:?}");
     // From a call of a function to a driver that does the work itself.
     assert!((1e-3..1e4).contains(&peak.launch_us), "{peak:?}");
@@ -34,12 +35,28 @@ fn check(device: &dyn Backend) {
 
 #[test]
 fn the_processor_has_a_roofline() {
-    check(&Cpu);
+    alone(|| check(&Cpu));
+}
+
+/// Runs what is measured on the processor on threads that no other test's work waits on.
+fn alone<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new().build().unwrap().install(work)
 }
 
 #[test]
 fn a_gpu_has_a_roofline() {
     device::gpus().into_iter().for_each(check);
+}
+
+/// Kernels and roofline take them or leave them together.
+#[test]
+fn matrix_units_have_a_peak_where_kernels_use_them() {
+    let Some(device) = device::wgpu() else { return };
+    let (peak, _) = measure(device, &AtomicBool::new(false)).unwrap();
+    let used = device.adapter().matrix.is_some();
+    assert!(used || !device::required("matrix"), "UNNOISE_REQUIRE asks for cooperative matrices");
+    assert_eq!(peak.gflops_matrix_f16.is_some(), used, "{peak:?}");
+    assert_eq!(peak.gflops_matrix_bf16, None, "WGSL has no bf16");
 }
 
 /// The null backend is as fast as can be, and computes nothing.
@@ -93,6 +110,10 @@ impl Backend for Other {
 
 #[test]
 fn a_roofline_is_measured_once_for_each_device() {
+    alone(measured_once);
+}
+
+fn measured_once() {
     let folder = tempfile::tempdir().unwrap();
     let stop = AtomicBool::new(false);
     let of = |device: &Other| {

@@ -27,7 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     // A backend runs launches; it knows no plan, solver, schedule or model.
     ("backend", &["error", "beside", "lock", "tensor", "ops", "program"]),
     // Times of a run beside the work of its program.
-    ("profile", &["error", "beside", "program", "backend"]),
+    ("profile", &["error", "beside", "tensor", "program", "backend"]),
     // Weights are what a graph declares, packed as a program says, given to a backend.
     ("weights", &["error", "tensor", "graph", "program", "backend"]),
     // A model brings the configuration of its solver along.

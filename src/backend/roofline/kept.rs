@@ -72,10 +72,11 @@ impl Kept {
     }
 
     fn is_sound(&self) -> bool {
-        let Peak { gbps, gflops_f32, gflops_f16, launch_us, spread } = self.peak;
-        let rates = [Some(gbps), Some(gflops_f32), gflops_f16, Some(launch_us)];
-        let possible = |rate: &f64| rate.is_finite() && *rate > 0.0;
-        rates.iter().flatten().all(possible)
+        let Peak { gbps, gflops_f32, launch_us, spread, .. } = self.peak;
+        let Peak { gflops_f16, gflops_matrix_f16, gflops_matrix_bf16, .. } = self.peak;
+        let some = [gflops_f16, gflops_matrix_f16, gflops_matrix_bf16].into_iter().flatten();
+        let possible = |rate: f64| rate.is_finite() && rate > 0.0;
+        [gbps, gflops_f32, launch_us].into_iter().chain(some).all(possible)
             && spread >= 0.0
             && self.measured.parse::<Date>().is_ok()
     }
@@ -94,6 +95,8 @@ mod tests {
             gbps: 900.5,
             gflops_f32: 0.1 + 0.2,
             gflops_f16: None,
+            gflops_matrix_f16: None,
+            gflops_matrix_bf16: None,
             launch_us: 2.25,
             spread: 0.0,
         })
@@ -107,7 +110,8 @@ mod tests {
         assert_eq!(Kept::load(&folder, &identity()), (None, None));
         assert_eq!(kept().save(&folder, &identity()), None);
         assert_eq!(Kept::load(&folder, &identity()), (Some(kept()), None));
-        let both = Kept { peak: Peak { gflops_f16: Some(7.5), ..kept().peak }, ..kept() };
+        let halves = Peak { gflops_f16: Some(7.5), gflops_matrix_f16: Some(60.0), ..kept().peak };
+        let both = Kept { peak: halves, ..kept() };
         assert_eq!(both.save(&folder, &identity()), None);
         assert_eq!(Kept::load(&folder, &identity()), (Some(both), None));
         let other = Identity { driver: "1.3".into(), ..identity() };

@@ -1,19 +1,21 @@
 //! The rates of a device, measured with kernels of the catalogue: a copy that no cache holds, and
-//! long chains of multiply-adds in registers.
+//! long chains of multiply-adds in registers, of numbers and of matrices.
 //!
-//! Both are timed as programs like any other, less the time of the same program without them. Runs
-//! are repeated until the fastest time was reached twice. The copied bytes and the sums are read
-//! back and compared, so that a device that did not do the work has no figure.
+//! All are timed as programs like any other, less the time of the same program without them
+//! ([`super::timing`]). The copied bytes and the sums are read back and compared, so that a device
+//! that did not do the work has no figure.
 
 use super::Peak;
-use crate::backend::alone::{self, NoWeights, slot};
+use super::timing::{Bench, SEEN, Work};
+use crate::backend::alone::{self, slot};
+use crate::backend::pack::halves;
 use crate::backend::{Backend, Observer};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::ops::matrix_multiply_add::{self, DEPTH, SIDE, SUMS};
 use crate::ops::multiply_add::{self, CHAIN, WIDTH};
 use crate::ops::{Act, Call, Op, RowMap, activation};
-use crate::program::{Launch, Program, Slot, SlotId, Source};
+use crate::program::{Launch, SlotId, Source};
 use crate::tensor::DType;
-use std::time::{Duration, Instant};
 
 /// Bytes read by the copy, and as many written: the largest binding that every adapter has, and
 /// more than the caches of most.
@@ -28,33 +30,40 @@ const ENOUGH: f64 = 0.02;
 const ROUNDS: usize = 1024 / CHAIN;
 const STEP: f32 = 1.0 / 1024.0;
 
-/// Elements that are brought back and compared.
-const SEEN: usize = 4096;
-
-/// How long a measured run is at least, in seconds, if a launch is not longer; how long runs are
-/// repeated, and how long at most because the fastest was not reached twice.
-const RUN: f64 = 0.05;
-const BUDGET: Duration = Duration::from_millis(400);
-const PATIENCE: Duration = Duration::from_millis(1600);
+/// Blocks of sums of matrix units and rounds of each: first what is little even where a processor
+/// stands in for them.
+const PRODUCTS: [[usize; 2]; 4] = [[8, 4], [64, 64], [1024, 64], [1 << 14, 64]];
 
 /// One rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Figure {
     Copy,
     Chain(DType),
+    /// Of matrix units, where kernels use them.
+    Products(DType),
     Launch,
 }
 
 /// Those of a device.
 pub(super) fn figures(backend: &dyn Backend) -> Vec<Figure> {
     let mut figures = vec![Figure::Launch, Figure::Copy, Figure::Chain(DType::F32)];
-    figures.extend(backend.supports(DType::F16).then_some(Figure::Chain(DType::F16)));
+    if backend.supports(DType::F16) {
+        figures.extend([Figure::Chain(DType::F16), Figure::Products(DType::F16)]);
+    }
+    figures.extend(backend.supports(DType::BF16).then_some(Figure::Products(DType::BF16)));
     figures
 }
 
 pub(super) fn measure(backend: &dyn Backend, observer: &mut Observer) -> Result<Peak> {
-    let mut peak =
-        Peak { gbps: 0.0, gflops_f32: 0.0, gflops_f16: None, launch_us: 0.0, spread: 0.0 };
+    let mut peak = Peak {
+        gbps: 0.0,
+        gflops_f32: 0.0,
+        gflops_f16: None,
+        gflops_matrix_f16: None,
+        gflops_matrix_bf16: None,
+        launch_us: 0.0,
+        spread: 0.0,
+    };
     for (done, figure) in figures(backend).into_iter().enumerate() {
         observer.check()?;
         (observer.rows_done)(done);
@@ -63,6 +72,10 @@ pub(super) fn measure(backend: &dyn Backend, observer: &mut Observer) -> Result<
             Figure::Copy => peak.gbps = copy(&mut bench)?,
             Figure::Chain(DType::F16) => peak.gflops_f16 = Some(chain(&mut bench, DType::F16)?),
             Figure::Chain(dtype) => peak.gflops_f32 = chain(&mut bench, dtype)?,
+            Figure::Products(DType::F16) => {
+                peak.gflops_matrix_f16 = products(&mut bench, DType::F16)?;
+            }
+            Figure::Products(dtype) => peak.gflops_matrix_bf16 = products(&mut bench, dtype)?,
             Figure::Launch => peak.launch_us = 1e6 * empty(&mut bench)?,
         }
         peak.spread = peak.spread.max(bench.spread);
@@ -127,6 +140,54 @@ fn chain(bench: &mut Bench, dtype: DType) -> Result<f64> {
     Ok(params(rows).flops() as f64 / seconds / 1e9)
 }
 
+/// 1e9 operations a second of products of matrices in `dtype`, the same over and over; none where
+/// the device has no matrix units, or they are not used because they failed their trial.
+fn products(bench: &mut Bench, dtype: DType) -> Result<Option<f64>> {
+    let sized = |[n, rounds]: [usize; 2]| {
+        let params = matrix_multiply_add::Params { n: n as u32, rounds: rounds as u32 };
+        (params, repeated_product(params, dtype))
+    };
+    if !bench.takes_matrices(&sized(PRODUCTS[0]).1)? {
+        return Ok(None);
+    }
+    let mut size = PRODUCTS[0];
+    for larger in &PRODUCTS[1..] {
+        if bench.once(&sized(size).1)? >= ENOUGH {
+            break;
+        }
+        size = *larger;
+    }
+    let (params, work) = sized(size);
+    let seconds = bench.seconds(&work)?;
+    Ok(Some(params.flops() as f64 / seconds / 1e9))
+}
+
+/// Products of whole numbers, whose sums f32 holds exactly.
+fn repeated_product(params: matrix_multiply_add::Params, dtype: DType) -> Work {
+    let x: Vec<f32> = (0..SIDE * DEPTH).map(|i| (7 * i % 5) as f32 - 2.0).collect();
+    let weight: Vec<f32> = (0..SIDE * DEPTH).map(|i| (3 * i % 7) as f32 - 3.0).collect();
+    let term = |i: usize, k: usize| x[i / SIDE * DEPTH + k] * weight[k * SIDE + i % SIDE];
+    let product = |i: usize| (0..DEPTH).map(|k| term(i, k)).sum::<f32>();
+    let times = (params.rounds as usize * matrix_multiply_add::CHAIN) as f32;
+    let table = |values: &[f32]| {
+        let bytes = halves(values, dtype).expect("small numbers");
+        Source::Table(bytemuck::pod_collect_to_vec::<u8, u32>(&bytes).into())
+    };
+    Work {
+        what: "products of matrices",
+        slots: vec![
+            slot("x", dtype, SIDE * DEPTH, table(&x)),
+            slot("weight", dtype, SIDE * DEPTH, table(&weight)),
+            slot("sums", DType::F32, params.elements(2), Source::Scratch),
+        ],
+        prologue: Vec::new(),
+        launch: launch(params.into(), (0..3).map(|i| Some(SlotId(i))).collect()),
+        after: Vec::new(),
+        output: SlotId(2),
+        expected: (0..SEEN).map(|i| times * product(i % SUMS)).collect(),
+    }
+}
+
 /// Seconds of a launch of one thread that waits for the one before it.
 fn empty(bench: &mut Bench) -> Result<f64> {
     let params = multiply_add::Params { n: 1, rounds: 0, a: 1.0, b: 0.0 };
@@ -147,112 +208,6 @@ fn empty(bench: &mut Bench) -> Result<f64> {
     })
 }
 
-/// A launch to time, with what has to be there.
-struct Work {
-    /// For messages.
-    what: &'static str,
-    slots: Vec<Slot>,
-    prologue: Vec<Launch>,
-    launch: Launch,
-    /// Once, after the launch.
-    after: Vec<Launch>,
-    output: SlotId,
-    /// The first elements of the output.
-    expected: Vec<f32>,
-}
-
-impl Work {
-    /// The program with the launch `times` over.
-    fn program(&self, times: usize) -> Program {
-        let repeated = std::iter::repeat_n(self.launch.clone(), times);
-        let launches = repeated.chain(self.after.clone()).collect();
-        let measured =
-            alone::one_row("measured", self.slots.clone(), launches, (self.output, SEEN));
-        Program { prologue: self.prologue.clone(), ..measured }
-    }
-}
-
-/// Seconds of the fastest run, and of the next.
-#[derive(Clone, Copy)]
-struct Fastest {
-    first: f64,
-    second: f64,
-}
-
-impl Fastest {
-    const NONE: Fastest = Fastest { first: f64::INFINITY, second: f64::INFINITY };
-
-    fn with(self, seconds: f64) -> Fastest {
-        match seconds < self.first {
-            true => Fastest { first: seconds, second: self.first },
-            false => Fastest { second: self.second.min(seconds), ..self },
-        }
-    }
-
-    fn is_settled(self) -> bool {
-        self.second - self.first <= Peak::SETTLED * self.first
-    }
-}
-
-/// Times work on a device.
-struct Bench<'a, 'b> {
-    backend: &'a dyn Backend,
-    observer: &'a mut Observer<'b>,
-    /// As in [`Peak`].
-    spread: f64,
-}
-
-impl Bench<'_, '_> {
-    /// Seconds of a run with the launch once, roughly.
-    fn once(&mut self, work: &Work) -> Result<f64> {
-        Ok(self.fastest(work, 1, Duration::ZERO)?.first)
-    }
-
-    /// Seconds of the launch.
-    fn seconds(&mut self, work: &Work) -> Result<f64> {
-        let once = self.once(work)?;
-        let without = self.fastest(work, 0, BUDGET)?;
-        let times = (RUN / (once - without.first).max(1e-7)).ceil().clamp(1.0, 4096.0);
-        let run = self.fastest(work, times as usize, BUDGET)?;
-        let seconds = run.first - without.first;
-        if seconds <= 0.0 {
-            return Err(Error::device(
-                self.backend.device(),
-                format!("{} took no longer than a run without it", work.what),
-                "close what else works on it, and measure again",
-            ));
-        }
-        let apart = (run.second - run.first).max(without.second - without.first);
-        self.spread = self.spread.max(apart / seconds);
-        Ok(seconds / times)
-    }
-
-    /// The fastest runs of the work with its launch `times` over, repeated for `budget`, and for
-    /// longer where the fastest was not reached twice; one run where there is no budget.
-    fn fastest(&mut self, work: &Work, times: usize, budget: Duration) -> Result<Fastest> {
-        let mut session = self.backend.prepare(&work.program(times), &NoWeights)?;
-        let mut found = vec![0.0; SEEN];
-        let mut run = || {
-            let took = alone::run_until(&mut *session, &mut found, self.observer.stop)?;
-            if times > 0 {
-                check(self.backend, work, &found)?;
-            }
-            Ok::<f64, Error>(took.as_secs_f64())
-        };
-        // The first allocates and warms up.
-        run()?;
-        let (start, mut fastest) = (Instant::now(), Fastest::NONE.with(run()?));
-        if budget.is_zero() {
-            return Ok(fastest);
-        }
-        fastest = fastest.with(run()?);
-        while start.elapsed() < if fastest.is_settled() { budget } else { PATIENCE } {
-            fastest = fastest.with(run()?);
-        }
-        Ok(fastest)
-    }
-}
-
 fn launch(call: Call, args: Vec<Option<SlotId>>) -> Launch {
     alone::launch("roofline", call, args)
 }
@@ -262,15 +217,4 @@ fn copied(map: RowMap, len: usize, [from, to]: [usize; 2]) -> Launch {
     let n = (len / SEEN) as u32;
     let params = activation::Params { map, n, c: SEEN as u32, act: Act::None as u32 };
     launch(params.into(), vec![Some(SlotId(from)), None, Some(SlotId(to))])
-}
-
-fn check(backend: &dyn Backend, work: &Work, found: &[f32]) -> Result<()> {
-    let pairs = work.expected.iter().zip(found).enumerate();
-    let wrong = pairs.into_iter().find(|(_, (expected, found))| expected != found);
-    let Some((i, (expected, found))) = wrong else { return Ok(()) };
-    Err(Error::device(
-        backend.device(),
-        format!("{} gave {found} at element {i}, expected {expected}", work.what),
-        "update the driver, or use --device cpu",
-    ))
 }

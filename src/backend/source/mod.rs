@@ -39,6 +39,7 @@ macro_rules! embed_ops {
                 "group_norm",
                 "guidance",
                 "linear",
+                "matrix_multiply_add",
                 "mixture",
                 "model_input",
                 "multiply_add",

@@ -23,25 +23,32 @@ impl Rooflines {
         Rooflines { folder, fresh: Vec::new(), notes: Vec::new() }
     }
 
-    /// Measures a device and keeps what was found. A device that fails is told and given back as
-    /// the error; the others go on.
+    /// Measures devices one after another. One that fails is told, and the others go on.
     ///
     /// # Errors
     /// `Error::Interrupted` once `stop` is set.
-    pub fn measure(&mut self, spec: &DeviceSpec, stop: &AtomicBool) -> Result<Option<Error>> {
-        match self.try_measure(spec, stop) {
-            Ok(()) => Ok(None),
-            Err(Error::Interrupted) => Err(Error::Interrupted),
-            Err(error) => {
-                self.notes.push(format!("{spec} was not measured: {error}"));
-                Ok(Some(error))
+    pub fn measure_all(
+        &mut self,
+        all: impl Iterator<Item = DeviceSpec>,
+        stop: &AtomicBool,
+    ) -> Result<()> {
+        for spec in all {
+            match self.measure(&spec, stop) {
+                Err(Error::Interrupted) => return Err(Error::Interrupted),
+                Err(e) => self.notes.push(format!("{spec} was not measured: {e}")),
+                Ok(()) => {}
             }
         }
+        Ok(())
     }
 
-    fn try_measure(&mut self, spec: &DeviceSpec, stop: &AtomicBool) -> Result<()> {
-        let settings =
-            Settings { tuning: Tuning::Off, cache: self.folder.clone(), ..Settings::default() };
+    /// Measures a device and keeps what was found.
+    ///
+    /// # Errors
+    /// Those of the device, and `Error::Interrupted` once `stop` is set.
+    pub fn measure(&mut self, spec: &DeviceSpec, stop: &AtomicBool) -> Result<()> {
+        let cache = self.folder.clone();
+        let settings = Settings { tuning: Tuning::Off, cache, ..Settings::default() };
         let backend = select::open_with(spec, &settings)?.backend;
         let identity = backend.identity();
         // Two of a kind do the same.

@@ -177,7 +177,16 @@ fn rooflines(devices: &[Listed]) -> String {
         return "\nwhat a device does at most is not measured yet: unnoise devices --measure\n"
             .to_string();
     }
-    let head = ["--device", "GB/s", "GFLOP/s f32", "f16", "launch us", "measured"];
+    let head = [
+        "--device",
+        "GB/s",
+        "GFLOP/s f32",
+        "f16",
+        "matrix f16",
+        "matrix bf16",
+        "launch us",
+        "measured",
+    ];
     let mut lines = vec![head.map(String::from)];
     lines.extend(known().map(|(listed, kept)| roofline(listed, kept)));
     let mut text = format!("\n{}", table(&lines));
@@ -191,7 +200,7 @@ fn rooflines(devices: &[Listed]) -> String {
     text
 }
 
-fn roofline(listed: &Listed, kept: &Kept) -> [String; 6] {
+fn roofline(listed: &Listed, kept: &Kept) -> [String; 8] {
     let rate = |rate: Option<f64>| rate.map_or("-".to_string(), significant);
     let doubt = if kept.peak.is_settled() { "" } else { ", not settled" };
     [
@@ -199,6 +208,8 @@ fn roofline(listed: &Listed, kept: &Kept) -> [String; 6] {
         rate(Some(kept.peak.gbps)),
         rate(Some(kept.peak.gflops_f32)),
         rate(kept.peak.gflops_f16),
+        rate(kept.peak.gflops_matrix_f16),
+        rate(kept.peak.gflops_matrix_bf16),
         rate(Some(kept.peak.launch_us)),
         format!("{}{doubt}", kept.measured),
     ]

@@ -15,8 +15,8 @@ const SUITES: [&str; 2] = ["trixie", "trixie-backports"];
 const DRIVER: &str = "mesa-vulkan-drivers/trixie-backports";
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
-/// What is run: every case on some matrix tile, and every tile on some cases.
-const TESTS: [&str; 2] = ["cooperative_matrices", "every_tile"];
+/// What is run: every case on some matrix tile, every tile on some cases, and their peak.
+const TESTS: [&str; 3] = ["cooperative_matrices", "every_tile", "matrix_units"];
 
 /// On Debian and what derives from it, on x86-64.
 pub fn matrices() -> Result<(), String> {

@@ -44,6 +44,7 @@
 //! came of it.
 
 pub mod backend;
+pub mod bench;
 mod beside;
 pub mod error;
 pub mod graph;

@@ -1,5 +1,7 @@
 //! The one integration binary.
 
+#[path = "it/bench.rs"]
+mod bench;
 #[allow(dead_code)] // the bench says more
 #[path = "../benches/models/mod.rs"]
 mod bench_models;

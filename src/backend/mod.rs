@@ -138,6 +138,19 @@ pub enum Stamping {
     Passes,
 }
 
+/// What a device is called by other tools, so that they can be asked about the same one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hardware {
+    /// As its driver has it, without the driver.
+    pub name: String,
+    /// None where there is no driver.
+    pub driver: Option<String>,
+    /// `domain:bus:device.function`, in hexadecimal, where the driver tells.
+    pub pci: Option<String>,
+    /// Whether it is a driver that runs on the processor.
+    pub software: bool,
+}
+
 /// A device that prepares programs.
 pub trait Backend {
     /// `cpu`, `wgpu`, `null`.
@@ -146,6 +159,10 @@ pub trait Backend {
     fn device(&self) -> String;
     /// What measurements of the device hold for.
     fn identity(&self) -> Identity;
+    /// The same device to other tools.
+    fn hardware(&self) -> Hardware {
+        Hardware { name: self.device(), ..Hardware::default() }
+    }
     /// Whether activations and weights can be stored as `dtype`.
     fn supports(&self, dtype: DType) -> bool;
     /// The storage type that `--precision auto` takes.

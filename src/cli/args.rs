@@ -43,16 +43,44 @@ pub struct SampleArgs {
     pub trace: bool,
 }
 
+/// What is said below the flags of `bench`.
+const LISTS: &str = "\
+--steps, --batch, --solver and --precision take lists here, joined by commas: every combination
+is measured. With --batch the count is the batch, if none is given.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = LISTS)]
 pub struct BenchArgs {
     #[command(flatten)]
     pub run: RunArgs,
-    /// Warm runs to measure
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    pub runs: usize,
-    /// Warm runs before them that are not counted
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    pub warmup: usize,
+    /// Warm runs to measure [default: 10; in turn: 20]
+    #[arg(long, value_name = "N")]
+    pub runs: Option<usize>,
+    /// Warm runs before them that are not counted [default: until runs are stable]
+    #[arg(long, value_name = "N")]
+    pub warmup: Option<usize>,
+    /// Measure plans without a part beside the whole, in turn: fuse, hoist, tune
+    #[arg(long, value_name = "PART,PART,..")]
+    pub ablate: Option<String>,
+    /// Measure the combinations in turn and not one after another, so that drift cancels
+    #[arg(long)]
+    pub interleave: bool,
+    /// Leave out cold starts, for which a sweep starts a process each
+    #[arg(long)]
+    pub no_cold: bool,
+    /// Compare with what `bench --json` wrote earlier; exit code 1 if something is slower
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+    /// How much slower than the baseline is allowed
+    #[arg(long, value_name = "SHARE", default_value = "5%", requires = "baseline")]
+    #[arg(allow_hyphen_values = true)]
+    pub threshold: String,
+    /// Where to draw latency over steps or batches, a .png
+    #[arg(long, value_name = "PATH")]
+    pub out: Option<PathBuf>,
+    /// Only start cold with this combination and print its times: what a sweep starts itself with
+    #[arg(long, hide = true)]
+    pub cold_of: Option<usize>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -155,7 +183,7 @@ pub struct ListArgs {
 }
 
 /// The flags of a verb that runs on a device.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct RunArgs {
     #[command(flatten)]
     pub plan: PlanArgs,
@@ -168,7 +196,7 @@ pub struct RunArgs {
 }
 
 /// The flags that every verb on a model shares.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct PlanArgs {
     /// A built-in name, a folder in the layout of diffusers, or a .safetensors file
     #[arg(default_value = "digits")]
@@ -230,7 +258,7 @@ pub struct PlanArgs {
 }
 
 /// What may be changed about a solver and its guidance.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct SolverArgs {
     /// Noise levels spaced otherwise: karras, exponential, polyexponential, beta or
     /// align-your-steps

@@ -8,7 +8,7 @@ use unnoise::backend::select;
 use unnoise::error::{Error, Result};
 use unnoise::model::Model;
 use unnoise::output::Target;
-use unnoise::output::plot::{self, Panel, Series};
+use unnoise::output::plot::{self, Panel, Scale, Series};
 use unnoise::sampler::{Compared, Comparison, Measured, compare};
 use unnoise::solver::{Kind, find};
 
@@ -143,12 +143,15 @@ fn by_solver(compared: &Compared, kind: Kind) -> Vec<(&'static str, Vec<&Measure
 fn draw(out: &std::path::Path, compared: &Compared) -> Result<()> {
     let panel = |kind: Kind, title: &str, floor| Panel {
         title: title.to_string(),
+        x_label: "network evaluations (NFE)".to_string(),
         y_label: measure(kind).to_string(),
+        scale: Scale::Powers,
         series: by_solver(compared, kind)
             .into_iter()
             .map(|(name, runs)| Series {
                 name: name.to_string(),
                 points: runs.iter().map(|m| [m.nfe as f64, m.error]).collect(),
+                upper: Vec::new(),
             })
             .collect(),
         floor,

@@ -17,6 +17,7 @@ mod table;
 mod tune;
 
 use args::{Args, Verb};
+use bench::Found;
 use clap::Parser;
 use serde::Serialize;
 use std::io::{self, Write};
@@ -29,7 +30,11 @@ use unnoise::error::{Error, Result};
 pub fn main(start: Instant) -> ExitCode {
     let done = match Args::parse().verb {
         Verb::Sample(args) => sample::run(&args),
-        Verb::Bench(args) => bench::run(&args, start),
+        Verb::Bench(args) => match bench::run(&args, start) {
+            Ok(Found::Slower) => return ExitCode::FAILURE,
+            Ok(Found::Good) => Ok(()),
+            Err(error) => Err(error),
+        },
         Verb::Profile(args) => profile::run(&args),
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Solvers(args) => solvers::run(&args),

@@ -29,6 +29,11 @@ impl Progress {
         self.bar.set_position(done as u64);
     }
 
+    /// One more is done.
+    pub fn advance(&self) {
+        self.bar.inc(1);
+    }
+
     /// `rows` of the current batch are done.
     pub fn at(&self, rows: usize) {
         self.bar.set_position(self.before + rows as u64);

@@ -35,7 +35,7 @@ pub fn interrupted() -> &'static str {
 }
 
 /// The keys by which scripts recognise a run.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Keys {
     model: String,
     backend: String,
@@ -105,12 +105,12 @@ pub fn compile(
     request: &Request,
     stop: &Arc<AtomicBool>,
 ) -> Result<Sampler> {
-    compile_with(args.device()?, tuning(args, stop), model, request)
+    compile_with(args.device()?, tuning(args.tune, stop), model, request)
 }
 
-/// How tiles are chosen: measured unless that is not wanted.
-pub fn tuning(args: &RunArgs, stop: &Arc<AtomicBool>) -> Tuning {
-    match args.tune {
+/// How tiles are chosen: measured now where they were not before, unless `tune` is off.
+pub fn tuning(tune: bool, stop: &Arc<AtomicBool>) -> Tuning {
+    match tune {
         true => Tuning::Measure { budget: TUNING, step: step(stop) },
         false => Tuning::Off,
     }
@@ -133,12 +133,17 @@ pub fn compile_with(
     request: &Request,
 ) -> Result<Sampler> {
     let settings = Settings { tuning, cache: tune::folder(), ..Settings::default() };
-    let selected = select::open_with(&device, &settings)?;
-    say(&selected.reason);
-    compile_on(selected.backend.as_ref(), model, request)
+    compile_on(open(device, &settings)?.as_ref(), model, request)
 }
 
-/// Compiles on an open device, and says what there is to say about it.
+/// Opens a device; says on stderr which, and why.
+pub fn open(device: DeviceSpec, settings: &Settings) -> Result<Box<dyn Backend>> {
+    let selected = select::open_with(&device, settings)?;
+    say(&selected.reason);
+    Ok(selected.backend)
+}
+
+/// Compiles on an open device, and says on stderr what came of it.
 pub fn compile_on(backend: &dyn Backend, model: &Model, request: &Request) -> Result<Sampler> {
     let sampler = Sampler::compile(model, request, backend)?;
     let report = sampler.report();

@@ -1,25 +1,38 @@
-//! Errors over the number of network evaluations, both logarithmic: panels side by side, each with
-//! its legend.
+//! Curves over a number, both logarithmic: errors over network evaluations, times over steps.
+//! Panels stand side by side, each with its legend.
 
 use super::canvas::{Anchor, Canvas, Color, FAINT, Font, Frame, GREY, INK, Marker, PAPER};
 use crate::error::Result;
 use std::path::Path;
 
 /// One curve.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
     pub name: String,
-    /// Evaluations and error.
+    /// x and y: evaluations and error, say.
     pub points: Vec<[f64; 2]>,
+    /// How far up each point reaches; empty where they do not.
+    pub upper: Vec<f64>,
+}
+
+/// What an axis tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Scale {
+    /// Powers of two below, powers of ten beside.
+    Powers,
+    /// These numbers below, plain numbers beside.
+    Measured(Vec<f64>),
 }
 
 /// One pair of axes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Panel {
     pub title: String,
+    pub x_label: String,
     pub y_label: String,
+    pub scale: Scale,
     pub series: Vec<Series>,
-    /// An error below this says nothing, and why.
+    /// A value below this says nothing, and why.
     pub floor: Option<(f64, String)>,
 }
 
@@ -32,7 +45,7 @@ const GAP: f64 = 22.0;
 /// Height of a line of the legend.
 const LINE: f64 = 22.0;
 
-/// Times the median of all errors: the axis goes no higher.
+/// Times the median of all values: the axis goes no higher.
 const ASTRAY: f64 = 100.0;
 
 /// Colours that stay apart for most eyes, light ones left out.
@@ -52,7 +65,7 @@ const COLORS: [Color; 10] = [
 /// Where a panel lies and what its axes span, as exponents.
 struct Axes {
     area: Frame,
-    /// log2 of evaluations, log10 of errors.
+    /// log2 of x, log10 of y.
     x: [f64; 2],
     y: [f64; 2],
 }
@@ -65,7 +78,8 @@ impl Axes {
         };
         let x = span(&mut points().map(|p| p[0].log2()));
         let floor = panel.floor.as_ref().map(|(floor, _)| *floor).filter(|f| *f > 0.0);
-        let drawn = points().map(|p| p[1]).filter(|e| *e > 0.0);
+        let reach = panel.series.iter().flat_map(|s| s.upper.iter().copied());
+        let drawn = points().map(|p| p[1]).chain(reach).filter(|y| *y > 0.0);
         let y = span(&mut drawn.clone().map(f64::log10));
         // Nothing below the floor is worth its room.
         let low = floor.map_or(y[0], |f| y[0].max(f.log10() - 0.3).min(f.log10() - 0.15));
@@ -74,20 +88,25 @@ impl Axes {
         // Runs that went astray would press the others together.
         let high =
             all.get(all.len() / 2).map_or(y[1], |middle| y[1].min((ASTRAY * middle).log10()));
-        let known = |[a, b]: [f64; 2]| if a < b { [a, b] } else { [a.min(0.0), a.min(0.0) + 1.0] };
+        // One value lies in the middle; where there is none, anything will do.
+        let known = |[a, b]: [f64; 2]| match a.is_finite() {
+            true if a < b => [a, b],
+            true => [a - 0.5, a + 0.5],
+            false => [0.0, 1.0],
+        };
         let ([x0, x1], [y0, y1]) = (known(x), known([low, high]));
         let area = Frame { x: left + LEFT, y: TOP, width: AREA[0], height: AREA[1] };
         Axes { area, x: [x0 - 0.25, x1 + 0.25], y: [y0 - 0.1, y1 + 0.2] }
     }
 
-    fn at_x(&self, evaluations: f64) -> f64 {
-        let share = (evaluations.log2() - self.x[0]) / (self.x[1] - self.x[0]);
+    fn at_x(&self, x: f64) -> f64 {
+        let share = (x.log2() - self.x[0]) / (self.x[1] - self.x[0]);
         self.area.x + share * self.area.width
     }
 
-    /// An error below the axis, or none at all, is drawn at its foot, one above it at its top.
-    fn at_y(&self, error: f64) -> f64 {
-        let log = if error > 0.0 { error.log10().clamp(self.y[0], self.y[1]) } else { self.y[0] };
+    /// A value below the axis, or none at all, is drawn at its foot, one above it at its top.
+    fn at_y(&self, y: f64) -> f64 {
+        let log = if y > 0.0 { y.log10().clamp(self.y[0], self.y[1]) } else { self.y[0] };
         let share = (log - self.y[0]) / (self.y[1] - self.y[0]);
         self.area.y + (1.0 - share) * self.area.height
     }
@@ -135,6 +154,11 @@ fn draw(canvas: &mut Canvas, panel: &Panel, axes: &Axes) {
             for pair in series.points.windows(2) {
                 canvas.line(at(&pair[0]), at(&pair[1]), 2.0, color, 0.75);
             }
+            for (point, upper) in series.points.iter().zip(&series.upper) {
+                let ([x, foot], top) = (at(point), axes.at_y(*upper));
+                canvas.line([x, foot], [x, top], 1.5, color, 0.6);
+                canvas.line([x - 5.0, top], [x + 5.0, top], 1.5, color, 0.6);
+            }
             for point in &series.points {
                 canvas.marker(marker, at(point), 7.0, PAPER, 1.0);
                 canvas.marker(marker, at(point), 5.5, color, 1.0);
@@ -152,12 +176,14 @@ fn draw(canvas: &mut Canvas, panel: &Panel, axes: &Axes) {
 /// Lines and numbers of the axes.
 fn grid(canvas: &mut Canvas, panel: &Panel, axes: &Axes) {
     let Frame { x, y, width, height } = axes.area;
-    let powers = (0..32).map(|e| 1_i64 << e).filter(|n| {
-        let log = (*n as f64).log2();
-        axes.x[0] <= log && log <= axes.x[1]
-    });
-    for n in powers {
-        let px = axes.at_x(n as f64);
+    let powers = || (0..32).map(|e| f64::from(e).exp2()).collect();
+    let ticks: Vec<f64> = match &panel.scale {
+        Scale::Powers => powers(),
+        Scale::Measured(values) => values.clone(),
+    };
+    let within = |n: &f64| axes.x[0] <= n.log2() && n.log2() <= axes.x[1];
+    for n in ticks.into_iter().filter(within) {
+        let px = axes.at_x(n);
         canvas.line([px, y], [px, y + height], 1.0, FAINT, 1.0);
         canvas.text(&n.to_string(), [px, y + height + 18.0], Anchor::Middle, Font::Small, INK);
     }
@@ -170,22 +196,31 @@ fn grid(canvas: &mut Canvas, panel: &Panel, axes: &Axes) {
             let py = axes.at_y(value);
             let strength = if digit == 1 { 1.0 } else { 0.35 };
             canvas.line([x, py], [x + width, py], 1.0, FAINT, strength);
-            let tight = axes.y[1] - axes.y[0] < 1.5 && [2, 5].contains(&digit);
+            let wide = if panel.scale == Scale::Powers { 1.5 } else { 2.5 };
+            let tight = axes.y[1] - axes.y[0] < wide && [2, 5].contains(&digit);
             if digit == 1 || tight {
-                let label = format!("{digit}e{decade}");
+                let label = match panel.scale {
+                    Scale::Powers => format!("{digit}e{decade}"),
+                    Scale::Measured(_) => plain(digit, decade),
+                };
                 canvas.text(&label, [x - 10.0, py], Anchor::Right, Font::Small, INK);
             }
         }
     }
     let middle = x + width / 2.0;
-    let label = "network evaluations (NFE)";
-    canvas.text(label, [middle, y + height + 50.0], Anchor::Middle, Font::Label, INK);
+    canvas.text(&panel.x_label, [middle, y + height + 50.0], Anchor::Middle, Font::Label, INK);
     let centre = [x - 82.0, y + height / 2.0];
     canvas.text(&panel.y_label, centre, Anchor::Upwards, Font::Label, INK);
     canvas.text(&panel.title, [x, y - 16.0], Anchor::Left, Font::Label, INK);
 }
 
-/// Names in the order of the curves' ends, the largest error first.
+/// `20`, `0.02`: a digit with its zeros.
+fn plain(digit: i32, decade: i32) -> String {
+    let digits = (-decade).max(0) as usize;
+    format!("{:.digits$}", f64::from(digit) * 10_f64.powi(decade))
+}
+
+/// Names in the order of the curves' ends, the largest value first.
 fn legend(canvas: &mut Canvas, panel: &Panel, axes: &Axes) {
     let end = |i: &usize| panel.series[*i].points.last().map_or(0.0, |p| p[1]);
     let mut order: Vec<usize> = (0..panel.series.len()).collect();
@@ -197,5 +232,37 @@ fn legend(canvas: &mut Canvas, panel: &Panel, axes: &Axes) {
         canvas.line([x - 10.0, y], [x + 14.0, y], 2.0, color, 0.75);
         canvas.marker(marker, [x + 2.0, y], 5.5, color, 1.0);
         canvas.text(&panel.series[i].name, [x + 22.0, y], Anchor::Left, Font::Small, INK);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_out() {
+        let cases = [(2, 1, "20"), (1, 0, "1"), (5, -2, "0.05"), (1, 3, "1000")];
+        for (digit, decade, text) in cases {
+            assert_eq!(plain(digit, decade), text);
+        }
+    }
+
+    #[test]
+    fn one_point_lies_inside_its_axes() {
+        for point in [[50.0, 1234.0], [1.0, 0.02]] {
+            let panel = Panel {
+                title: String::new(),
+                x_label: String::new(),
+                y_label: String::new(),
+                scale: Scale::Measured(vec![point[0]]),
+                series: vec![Series { points: vec![point], ..Series::default() }],
+                floor: None,
+            };
+            let axes = Axes::new(&panel, 0.0);
+            let at = [axes.at_x(point[0]), axes.at_y(point[1])];
+            let Frame { x, y, width, height } = axes.area;
+            assert!(at[0] > x + 0.2 * width && at[0] < x + 0.8 * width, "{at:?}");
+            assert!(at[1] > y + 0.2 * height && at[1] < y + 0.8 * height, "{at:?}");
+        }
     }
 }

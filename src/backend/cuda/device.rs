@@ -25,6 +25,8 @@ pub struct DeviceInfo {
     pub backend: &'static str,
     /// The CUDA version of the driver, `13.0`.
     pub driver: String,
+    /// `domain:bus:device`, in hexadecimal, where the driver tells.
+    pub pci: Option<String>,
     /// Major version times ten, plus minor.
     pub capability: u32,
     /// Streaming multiprocessors.
@@ -153,8 +155,17 @@ fn describe(index: usize, driver: &str) -> Result<DeviceInfo, DriverError> {
     let minor = ask(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
     let processors = ask(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
     let shared = ask(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
+    let at = [
+        Attribute::CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID,
+        Attribute::CU_DEVICE_ATTRIBUTE_PCI_BUS_ID,
+        Attribute::CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID,
+    ];
+    // One that does not tell can be found by its name.
+    let at: Option<Vec<i32>> = at.into_iter().map(|attribute| ask(attribute).ok()).collect();
+    let pci = at.map(|at| format!("{:04x}:{:02x}:{:02x}", at[0], at[1], at[2]));
     Ok(DeviceInfo {
         index,
+        pci,
         name: result::device::get_name(device)?,
         backend: "cuda",
         driver: driver.to_string(),

@@ -24,7 +24,7 @@ pub use device::{DeviceInfo, devices};
 pub use replay::{Replay, Way};
 
 use crate::backend::tune::{Identity, Tuning};
-use crate::backend::{Backend, Session, Settings, WeightSource};
+use crate::backend::{Backend, Hardware, Session, Settings, WeightSource};
 use crate::error::Result;
 use crate::program::Program;
 use crate::tensor::DType;
@@ -72,6 +72,11 @@ impl Backend for Cuda {
 
     fn identity(&self) -> Identity {
         self.info().identity()
+    }
+
+    fn hardware(&self) -> Hardware {
+        let DeviceInfo { name, driver, pci, .. } = self.info().clone();
+        Hardware { name, driver: Some(format!("CUDA {driver}")), pci, software: false }
     }
 
     fn supports(&self, dtype: DType) -> bool {

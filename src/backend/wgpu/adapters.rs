@@ -21,6 +21,8 @@ pub struct AdapterInfo {
     pub device_type: &'static str,
     /// Whether it is a driver that runs on the processor.
     pub software: bool,
+    /// `domain:bus:device.function`, where the driver tells.
+    pub pci: Option<String>,
     pub f16: bool,
     /// Smallest and largest subgroup; none without subgroup operations.
     pub subgroup_sizes: Option<[u32; 2]>,
@@ -107,6 +109,7 @@ fn describe(index: usize, adapter: &Adapter) -> AdapterInfo {
             DeviceType::Other => "other",
         },
         software: info.device_type == DeviceType::Cpu,
+        pci: Some(info.device_pci_bus_id).filter(|id| !id.is_empty()),
         f16: features.contains(Features::SHADER_F16),
         subgroup_sizes: features
             .contains(Features::SUBGROUP)

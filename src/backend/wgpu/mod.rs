@@ -19,7 +19,7 @@ mod stamps;
 pub use adapters::{AdapterInfo, Adapters, adapters};
 
 use super::tune::{Identity, Tuning};
-use super::{Backend, Session, Settings, WeightSource};
+use super::{Backend, Hardware, Session, Settings, WeightSource};
 use crate::error::{Error, Result};
 use crate::program::Program;
 use crate::tensor::DType;
@@ -110,6 +110,11 @@ impl Backend for Wgpu {
         self.gpu.info.identity()
     }
 
+    fn hardware(&self) -> Hardware {
+        let AdapterInfo { name, driver, pci, software, .. } = self.adapter().clone();
+        Hardware { name, driver: Some(driver), pci, software }
+    }
+
     fn supports(&self, dtype: DType) -> bool {
         match dtype {
             DType::F32 | DType::U32 => true,
@@ -141,6 +146,7 @@ mod tests {
             driver: String::new(),
             device_type,
             software: device_type == "cpu",
+            pci: None,
             f16: true,
             subgroup_sizes: None,
             matrices: Vec::new(),

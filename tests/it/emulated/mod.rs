@@ -21,4 +21,4 @@ mod stand_ins;
 pub use backend::{Emulated, Persistent};
 pub use build::{Build, compiler, unit};
 pub use job::{Content, Job, Launch, SCHEDULES, address};
-pub use stand_ins::stand_ins;
+pub use stand_ins::{nvml, stand_ins};

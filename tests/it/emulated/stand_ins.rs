@@ -1,4 +1,4 @@
-//! Libraries that stand in for CUDA's driver and for NVRTC.
+//! Libraries that stand in for CUDA's driver, for NVRTC and for NVML.
 
 use super::build::{FLAGS, compile, digest, folder, source};
 use std::ffi::OsStr;
@@ -63,4 +63,23 @@ fn link(parts: &[&str], library: &Path) -> Result<(), String> {
     let files = files.iter().map(|file| file.as_os_str());
     let args: Vec<&OsStr> = args.chain(files).chain([OsStr::new("-ldl")]).collect();
     compile(&args, library)
+}
+
+/// The folder of a stand-in for NVML, for `LD_LIBRARY_PATH`.
+///
+/// # Errors
+/// In the compiler's words, if it does not compile.
+pub fn nvml() -> Result<PathBuf, String> {
+    static MADE: Mutex<()> = Mutex::new(());
+    let _one = MADE.lock().map_err(|_| "the stand-in was not made".to_string())?;
+    let code = source("nvml.cpp");
+    let text = fs::read_to_string(&code).map_err(|e| e.to_string())?;
+    let made = folder().join(format!("nvml-{}", digest(&text)));
+    fs::create_dir_all(&made).map_err(|e| e.to_string())?;
+    let library = made.join("libnvidia-ml.so.1");
+    if !library.exists() {
+        let args = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-shared", "-fPIC"].map(OsStr::new);
+        compile(&[&args[..], &[code.as_os_str()]].concat(), &library)?;
+    }
+    Ok(made)
 }

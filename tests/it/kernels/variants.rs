@@ -23,6 +23,7 @@ pub fn facts(capability: u32) -> Facts {
         index: 0,
         name: String::new(),
         backend: "cuda",
+        pci: None,
         driver: String::new(),
         capability,
         processors: 132,

@@ -12,7 +12,7 @@ pub const CONFIDENCE: f64 = 0.95;
 pub const LEAST: usize = 6;
 
 /// Times drawn again from those there are, for the interval of a ratio.
-const RESAMPLES: usize = 4000;
+const RESAMPLES: usize = 2000;
 
 /// From `low` to `high`, both counted in.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]

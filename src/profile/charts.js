@@ -154,12 +154,13 @@ function drawClock(host, launches, length) {
   const kinds = {
     "host": "Timed by the host, which runs each launch itself.",
     "inside-passes": "One timestamp after each launch: its time begins where the one before it "
-      + "ends, so a gap is part of the launch behind it.",
+      + "ends, so a gap inside a pass is part of the launch behind it.",
     "passes": "Timestamps around each launch, which is a pass of its own.",
     "events": "CUDA events between the kernels of a graph.",
   };
   const width = Math.abs(data.offset_us[1] - data.offset_us[0]);
-  const related = host ? `The clocks of host and device are related to within ${time(width)}.`
+  const related = data.clock === "host" ? "Its clock is that of all times."
+    : host ? `The clocks of host and device are related to within ${time(width)}.`
     : `The clocks of host and device are related to no better than ${time(width)}: the host is `
       + "not shown, or did nothing in this step.";
   byId("clock").textContent = `${launches} launches in ${time(length)}. ${kinds[data.clock]} `
@@ -182,6 +183,19 @@ function logAxis([low, high], from, to) {
   return { place, marks, names, low: marks[0], high: last(marks) };
 }
 
+function logGrid(x, y, [left, right, top, bottom]) {
+  return [
+    ...x.marks.flatMap((v, i) => [line(x.place(v), top, x.place(v), bottom, "grid"),
+      text(x.place(v), bottom + 18, x.names[i], { "text-anchor": "middle" })]),
+    ...y.marks.flatMap((v, i) => [line(left, y.place(v), right, y.place(v), "grid"),
+      text(left - 8, y.place(v) + 4, y.names[i], { "text-anchor": "end" })]),
+    text((left + right) / 2, bottom + 38, "operations per byte", { "text-anchor": "middle" }),
+    text(0, 0, "GFLOP/s", { "text-anchor": "middle",
+      transform: `translate(12 ${(top + bottom) / 2}) rotate(-90)` }),
+  ];
+}
+
+/** The roof of memory and the highest rate of operations, and the ceilings below it. */
 function roofMarks(roofs, x, y) {
   const slope = (intensity) => intensity * roofs.gbps;
   const best = Math.max(...roofs.gflops.map(([, rate]) => rate));
@@ -195,21 +209,23 @@ function roofMarks(roofs, x, y) {
     text(0, -7, byteRate(roofs.gbps), { class: "name", "text-anchor": "middle",
       transform: `translate(${middle}) rotate(${turn})` }),
   ];
-  for (const [name, rate] of roofs.gflops) {
+  let label = -Infinity;
+  for (const [name, rate] of [...roofs.gflops].sort(([, a], [, b]) => b - a)) {
     const at = y.place(rate);
+    // Rates that are nearly the same have their names one below the other.
+    label = Math.max(at - 6, label + 20);
     const start = x.place(Math.max(rate / roofs.gbps, x.low));
     if (rate < best) {
       marks.push(svg("path", { class: "roof ceiling", d: `M${start} ${at} H${x.place(x.high)}` }));
     }
-    marks.push(text(x.place(x.high) - 4, at - 6, `${name}: ${flopRate(rate)}`,
+    marks.push(text(x.place(x.high) - 4, label, `${name}: ${flopRate(rate)}`,
       { class: "name", "text-anchor": "end" }));
   }
   return marks;
 }
 
-/** Names of the costliest dots, where there is room. */
-function dotLabels(dots) {
-  const taken = [];
+/** Names of the costliest dots, where there is room beside each other and the boxes `taken`. */
+function dotLabels(dots, taken) {
   return dots.slice(0, 8).flatMap(({ cost, cx, cy, r, right }) => {
     const name = endOfLayer(cost.launch, 24);
     const wide = name.length * 6.6;
@@ -230,7 +246,7 @@ function drawRoofline(costs) {
   const [width, height] = [widthOf(figure), 460];
   const ridges = roofs ? roofs.gflops.map(([, rate]) => rate / roofs.gbps) : [];
   const intensity = (c) => c.flops / c.bytes;
-  const [left, right, top, bottom] = [66, width - 14, 12, height - 46];
+  const [left, right, top, bottom] = [66, width - 22, 12, height - 46];
   const x = logAxis(decades([...shown.map(intensity), ...ridges.map((r) => 2 * r)]), left, right);
   const rates = [...shown.map((c) => c.gflops), ...(roofs?.gflops ?? []).map(([, r]) => 1.5 * r)];
   const y = logAxis(decades(rates), bottom, top);
@@ -242,17 +258,11 @@ function drawRoofline(costs) {
     return svg("circle", { cx, cy, r, class: `dot ${cost.bound === "launch" ? "launch-bound" : ""}`,
       style: `fill:${colour};--colour:${colour}` });
   });
-  const grid = [
-    ...x.marks.flatMap((v, i) => [line(x.place(v), top, x.place(v), bottom, "grid"),
-      text(x.place(v), bottom + 18, x.names[i], { "text-anchor": "middle" })]),
-    ...y.marks.flatMap((v, i) => [line(left, y.place(v), right, y.place(v), "grid"),
-      text(58, y.place(v) + 4, y.names[i], { "text-anchor": "end" })]),
-    text((left + right) / 2, height - 8, "operations per byte", { "text-anchor": "middle" }),
-    text(0, 0, "GFLOP/s", { "text-anchor": "middle",
-      transform: `translate(12 ${(top + bottom) / 2}) rotate(-90)` }),
-  ];
-  const chart = svg("svg", { width, height, role: "group", "aria-label": "roofline" }, ...grid,
-    ...(roofs ? roofMarks(roofs, x, y) : []), ...circles, ...dotLabels(dots));
+  const ceilings = (roofs?.gflops ?? []).map(([, rate]) =>
+    [right - 170, y.place(rate) - 18, 170, 16]);
+  const chart = svg("svg", { width, height, role: "group", "aria-label": "roofline" },
+    ...logGrid(x, y, [left, right, top, bottom]), ...(roofs ? roofMarks(roofs, x, y) : []),
+    ...circles, ...dotLabels(dots, ceilings));
   figure.replaceChildren(chart);
   const words = dots.map(({ cost }) => () => describe(cost));
   inspectable(circles, words, byId("roofline-detail"));
@@ -289,7 +299,7 @@ function drawBars(rows) {
     const kernels = [...group.kernels].sort(([, a], [, b]) => b - a);
     const chart = stacked(kernels.map(([kernel, us]) => [us, colourOf(kernel)]), most);
     const words = `${time(group.us)} · ${percent(group.us / all)} · ${group.calls}×`;
-    return html("div", { class: "bar" }, html("span", {}, names[by](group)), chart,
+    return html("div", { class: "bar" }, html("span", {}, ...breakable(names[by](group))), chart,
       html("span", {}, words));
   });
   byId("bars-chart").replaceChildren(...bars);

@@ -41,6 +41,9 @@ const flopRate = (gflops) => scaled(gflops, ["GFLOP/s", "TFLOP/s", "PFLOP/s"]);
 const byteRate = (gbps) => scaled(gbps, ["GB/s", "TB/s"]);
 const rowName = (row) => (row.step === null ? "once" : `${row.step}`);
 
+/** A name that may be broken where its words end. */
+const breakable = (name) => name.split(/(?<=[._+])/).flatMap((part) => [part, html("wbr")]);
+
 function legend(entries) {
   const entry = ([name, colour]) =>
     html("span", {}, html("i", { style: `background:${colour}` }), name);
@@ -185,8 +188,8 @@ function drawTable(costs) {
     `${kernelOf(c.launch)} ${layerOf(c.launch)} ${[...c.tiles]} ${c.bound}`.toLowerCase();
   const shown = costs.filter((c) => wanted.every((word) => words(c).includes(word)));
   shown.sort((a, b) => order(value(a), value(b)));
-  const cell = (c) => (column) =>
-    html("td", { class: column.kind ?? "" }, (column.show ?? String)(column.value(c)));
+  const cell = (c) => ({ kind, value: of, show }) =>
+    html("td", { class: kind ?? "" }, ...breakable((show ?? String)(of(c))));
   const rows = shown.map((c) => html("tr", {}, ...COLUMNS.map(cell(c))));
   byId("table").querySelector("tbody").replaceChildren(...rows);
   byId("matched").textContent = `${shown.length} of ${costs.length}: `

@@ -16,6 +16,10 @@ const STEPS: u32 = 1;
 const LAUNCHES: u32 = 2;
 const RUN: u32 = 1;
 
+/// What [`Clock::InsidePasses`] cannot tell apart.
+const BEGINS_WHERE_ANOTHER_ENDS: &str =
+    "where the launch before it in its pass ends: gaps inside a pass are part of launches";
+
 /// The trace of a profile: one JSON object, times in microseconds to the nanosecond.
 pub fn trace(profile: &Profile, about: &About) -> String {
     let offset = offset(profile);
@@ -54,7 +58,7 @@ fn other(profile: &Profile, about: &About, offset: f64) -> Value {
         "compile_us": about.compile_us,
         "clock": profile.clock,
         "launch_begins": match profile.clock {
-            Clock::InsidePasses => "where the launch before it ends: gaps are part of launches",
+            Clock::InsidePasses => BEGINS_WHERE_ANOTHER_ENDS,
             Clock::Host | Clock::Passes | Clock::Events => "when it begins",
         },
         "offset_us": offset,
@@ -79,7 +83,6 @@ fn other(profile: &Profile, about: &About, offset: f64) -> Value {
 
 /// Names and order of processes and threads.
 fn named(profile: &Profile) -> Vec<Value> {
-    let meta = |name: &str, [pid, tid]: [u32; 2], args: Value| json!({"ph": "M", "name": name, "pid": pid, "tid": tid, "args": args});
     let device = profile.launches.iter().map(|launch| [launch.start_us, launch.us]);
     let lanes = lanes(device).into_iter().max().unwrap_or(0);
     let more = (1..=lanes).map(|i| ([DEVICE, LAUNCHES + i], format!("launches {}", i + 1)));
@@ -99,6 +102,10 @@ fn named(profile: &Profile) -> Vec<Value> {
         events.push(meta("thread_sort_index", at, json!({"sort_index": at[1]})));
     }
     events
+}
+
+fn meta(name: &str, [pid, tid]: [u32; 2], args: Value) -> Value {
+    json!({"ph": "M", "name": name, "pid": pid, "tid": tid, "args": args})
 }
 
 /// A slice for each row of the trajectory, and for what runs once before it. They are cut where the

@@ -107,8 +107,8 @@ fn a_sweep_is_one_table_one_object_and_one_picture() {
     for result in results {
         assert_eq!(keys(result), expected);
         assert_eq!(result["count"], result["batch"]);
-        // A process of its own, which takes longer to its samples than a warm run does.
-        assert!(result["cold_ms"].as_f64() > result["p50_ms"].as_f64(), "{result}");
+        // Both are of a process of its own.
+        assert!(result["cold_ms"].as_f64() > result["compile_ms"].as_f64(), "{result}");
     }
     let asked = |r: &Value| [&r["solver"], &r["steps"], &r["batch"]].map(Value::to_string);
     assert_eq!(asked(&results[1]), ["\"ddim\"", "2", "2"]);

@@ -41,7 +41,7 @@ const LOOK: &str = "
 ";
 
 const WIDE: View = View { width: 1280, height: 3400, dark: false };
-const NARROW: View = View { width: 800, height: 3800, dark: true };
+const NARROW: View = View { width: 800, height: 4600, dark: true };
 
 /// Looks at the page of `profile`; `more` is the end of the probe.
 fn look(browser: &Browser, profile: &Profile, more: &str, view: View) -> Seen {

@@ -1,7 +1,7 @@
 //! The trace of a profile, parsed.
 
 use super::profile_example::{HOSTILE, about, example, hostile};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use unnoise::backend::timeline::Clock;
 use unnoise::profile::{self, Profile};
@@ -31,6 +31,13 @@ fn assert_apart(trace: &Value) {
             assert!(pair[0][1] <= pair[1][0] + 2.1e-3, "{thread:?}: {pair:?}");
         }
     }
+}
+
+/// The slices of launches, in their order.
+fn slices(trace: &Value) -> Vec<&Value> {
+    let events = trace["traceEvents"].as_array().unwrap().iter();
+    let launches = |event: &&Value| event["ph"] == "X" && event["pid"] == 1;
+    events.filter(|event| launches(event) && event["tid"].as_u64().unwrap() >= 2).collect()
 }
 
 fn of_category<'a>(trace: &'a Value, wanted: &str) -> Vec<&'a Value> {
@@ -73,9 +80,12 @@ fn a_trace_holds_every_launch_in_order_on_the_clock_of_the_host() {
 fn a_trace_says_what_a_launch_did() {
     let profile = example(1, 11);
     let trace = traced(&profile);
-    let convolution = of_category(&trace, "conv2d")[3];
+    let convolution = slices(&trace)[3];
     let launch = &profile.launches[3];
-    assert_eq!(convolution["name"], launch.layer);
+    assert_eq!(
+        (&convolution["name"], &convolution["cat"]),
+        (&json!(launch.layer), &json!("conv2d"))
+    );
     let args = &convolution["args"];
     assert_eq!(args["step"], 0);
     assert_eq!(args["tile"], "tiled 64x64");
@@ -91,7 +101,7 @@ fn a_trace_says_what_a_launch_did() {
     close("floor_us", 604.0 / 12.0);
     close("roofline", 604.0 / 12.0 / launch.us);
     // Before the loop there is no step.
-    assert!(of_category(&trace, "conv2d")[0]["args"].get("step").is_none());
+    assert!(slices(&trace)[0]["args"].get("step").is_none());
 
     let named = |name: &str| {
         let events = trace["traceEvents"].as_array().unwrap().iter();
@@ -112,8 +122,8 @@ fn a_trace_tells_what_its_clock_cannot() {
     let trace = traced(&profile);
     assert_eq!(trace["otherData"]["clock"], "inside-passes");
     let begins = trace["otherData"]["launch_begins"].as_str().unwrap();
-    assert!(begins.starts_with("where the launch before it ends"), "{begins}");
-    let empty = of_category(&trace, profile.launches[5].kernel)[0];
+    assert!(begins.starts_with("where the launch before it in its pass ends"), "{begins}");
+    let empty = slices(&trace)[5];
     assert_eq!(empty["dur"], 0.0);
     for unknown in ["gflops", "bound", "floor_us", "roofline"] {
         assert!(empty["args"].get(unknown).is_none(), "{empty}");

@@ -1,8 +1,8 @@
 //! What changed since an earlier measurement.
 
 use super::Found;
-use super::measure::{Measured, Outcome};
 use super::plan::Plan;
+use super::result::{Measured, Outcome};
 use crate::cli::say;
 use crate::cli::table::table;
 use serde::Serialize;

@@ -1,7 +1,8 @@
 //! Cold starts. A process starts once, so each configuration of a sweep has one of its own.
 
-use super::measure::{self, Cold};
+use super::measure;
 use super::plan::{Candidate, Plan};
+use super::result::Cold;
 use crate::cli::{print_json, session};
 use std::env;
 use std::fs::File;

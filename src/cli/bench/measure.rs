@@ -2,19 +2,16 @@
 
 use super::cold;
 use super::plan::{Asked, Candidate, Plan};
+use super::result::{Cold, Measured, Outcome, Refused, configuration};
 use crate::cli::progress::Progress;
 use crate::cli::say;
-use crate::cli::session::{self, Keys, StepsTaken};
-use serde::{Deserialize, Serialize};
+use crate::cli::session::{self, StepsTaken};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 use unnoise::backend::select::DeviceSpec;
 use unnoise::backend::{Backend, Observer, Settings, tune};
-use unnoise::bench::{
-    Clocks, Configuration, Environment, Interval, Meter, Ratio, Reading, Series, Spent, Stability,
-    Warmup, interleave,
-};
+use unnoise::bench::{Environment, Meter, Spent, Stability, Warmup, interleave};
 use unnoise::error::{Error, Result};
 use unnoise::model::Model;
 use unnoise::program;
@@ -23,98 +20,13 @@ use unnoise::sampler::Sampler;
 /// A counter of energy moves some ten times a second: over less it is not worth much.
 const ENERGY_SECONDS: f64 = 1.0;
 
-/// The times of a cold start.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Cold {
-    pub compile_ms: f64,
-    pub compile_cached: bool,
-    pub cold_ms: f64,
-}
-
-impl Cold {
-    /// Of a sampler that has just drawn for the first time, in a process that began at `begin`.
-    pub fn of(sampler: &Sampler, begin: Instant) -> Cold {
-        Cold {
-            compile_ms: sampler.report().compile_ms,
-            compile_cached: sampler.tuned().is_some_and(|tuned| tuned.compile_cached),
-            cold_ms: begin.elapsed().as_secs_f64() * 1e3,
-        }
-    }
-}
-
-/// `bench --json` of one configuration; times are of a whole run of `count` samples.
-#[derive(Clone, Debug, Serialize)]
-pub struct Measured {
-    #[serde(flatten)]
-    pub keys: Keys,
-    pub guidance: f64,
-    /// `none`, or what is switched off: `no-fuse no-hoist`.
-    pub ablation: String,
-    /// Reading, planning, compiling and uploading.
-    pub compile_ms: f64,
-    /// Whether the driver had what it compiled at an earlier start.
-    pub compile_cached: bool,
-    /// From the start of a process to its first samples.
-    pub cold_ms: Option<f64>,
-    pub p50_ms: f64,
-    /// The 95% interval of the median; none for fewer than six runs.
-    pub p50_interval_ms: Option<Interval>,
-    pub p90_ms: f64,
-    pub p99_ms: f64,
-    pub mean_ms: f64,
-    pub min_ms: f64,
-    pub sd_ms: Option<f64>,
-    /// Median time of a step of a batch.
-    pub step_ms: f64,
-    pub images_per_s: f64,
-    /// Median time in which the host made work for the device, of a run.
-    pub host_ms: f64,
-    /// Median time of it in which commands were recorded.
-    pub encode_ms: f64,
-    pub runs: usize,
-    pub warmup_runs: usize,
-    /// None where too few warm-up runs were made to judge.
-    pub stable: Option<bool>,
-    /// To the first of those that were measured in turn.
-    pub ratio: Option<Ratio>,
-    pub joules_per_sample: Option<f64>,
-    pub mean_watts: Option<f64>,
-    pub clocks_before: Option<Clocks>,
-    pub clocks_after: Option<Clocks>,
-    /// Every run, in order.
-    pub samples_ms: Vec<f64>,
-    #[serde(skip)]
-    pub configuration: Configuration,
-    #[serde(skip)]
-    pub asked: Asked,
-    #[serde(skip)]
-    pub series: Series,
-    #[serde(skip)]
-    pub device: String,
-}
-
-/// A configuration that was not measured.
-#[derive(Clone, Debug, Serialize)]
-pub struct Refused {
-    #[serde(flatten)]
-    pub asked: Asked,
-    pub reason: String,
-}
-
-/// What came of a plan.
-pub struct Outcome {
-    pub environment: Environment,
-    pub results: Vec<Measured>,
-    pub refused: Vec<Refused>,
-}
-
 /// What one run took, in all and of the host's own work.
 #[derive(Default)]
 pub struct Drawn {
-    wall_ms: f64,
-    host_ms: f64,
-    encode_ms: f64,
-    pub reports: Vec<program::Report>,
+    pub wall_ms: f64,
+    pub host_ms: f64,
+    pub encode_ms: f64,
+    reports: Vec<program::Report>,
 }
 
 /// One run: all samples of the shard.
@@ -135,12 +47,12 @@ pub fn draw(sampler: &mut Sampler, stop: &AtomicBool) -> Result<Drawn> {
 }
 
 /// A configuration that is compiled and warm.
-struct Ready {
-    sampler: Sampler,
-    asked: Asked,
-    cold: Option<Cold>,
-    warm: Stability,
-    runs: Vec<Drawn>,
+pub struct Ready {
+    pub sampler: Sampler,
+    pub asked: Asked,
+    pub cold: Option<Cold>,
+    pub warm: Stability,
+    pub runs: Vec<Drawn>,
 }
 
 /// The device of all configurations; it is opened when it is first asked for.
@@ -230,12 +142,8 @@ impl<'a> Bench<'a> {
             warmup.add(draw(&mut sampler, &stop)?.wall_ms);
         }
         let warm = warmup.stability();
-        if plan.warmup.is_none() && warm.stable != Some(true) {
-            say(&format!(
-                "warning: runs were not stable after {} of them; close what else runs here, or \
-                 give --warmup N",
-                warm.runs
-            ));
+        if plan.warmup.is_none() {
+            unstable(warm).iter().for_each(|words| say(words));
         }
         Ok(Ready { sampler, asked: asked.clone(), cold, warm, runs: Vec::new() })
     }
@@ -301,84 +209,31 @@ impl<'a> Bench<'a> {
                 }
             }
         }
-        let after = meter.map(Meter::read);
-        let alone = ready.len() == 1;
-        let readings = before.zip(after);
+        let readings = before.zip(meter.map(Meter::read));
+        // Of several that ran in turn nobody knows who spent what.
+        let alone = readings.filter(|_| ready.len() == 1);
+        let spent = alone.and_then(|(before, after)| Spent::between(&before, &after));
+        if spent.is_some_and(|spent| spent.seconds < ENERGY_SECONDS) {
+            say("note: energy over less than a second is rough; raise --runs");
+        }
+        let clocks = readings.map(|(before, after)| [before.clocks, after.clocks]);
         let all = ready.into_iter().zip(ratios);
-        all.map(|(ready, ratio)| measured(ready, ratio, readings, alone)).collect()
+        all.map(|(ready, ratio)| Measured::new(ready, ratio, spent, clocks)).collect()
     }
 }
 
-fn configuration(sampler: &Sampler, asked: &Asked) -> Configuration {
-    let report = sampler.report();
-    Configuration {
-        model: report.model.clone(),
-        backend: report.backend.clone(),
-        precision: report.precision.clone(),
-        solver: report.solver.clone(),
-        steps: report.steps,
-        count: report.count,
-        batch: report.batch,
-        guidance: report.guidance,
-        ablation: asked.ablation.clone(),
+/// What there is to say of a warm-up that did not become stable.
+fn unstable(warm: Stability) -> Option<String> {
+    let runs = warm.runs;
+    match warm.stable {
+        Some(true) => None,
+        Some(false) => Some(format!(
+            "warning: runs were not stable after {runs} of them; close what else runs here, or \
+             give --warmup N"
+        )),
+        None => Some(format!(
+            "note: {runs} runs of warm-up are too few to tell whether they are stable; \
+             --warmup 8 makes as many as that takes"
+        )),
     }
-}
-
-/// The numbers of one configuration. Of several that ran in turn nobody knows who spent what.
-fn measured(
-    ready: Ready,
-    ratio: Option<Ratio>,
-    readings: Option<(Reading, Reading)>,
-    alone: bool,
-) -> Result<Measured> {
-    let Ready { sampler, asked, cold, warm, runs } = ready;
-    let report = sampler.report();
-    let samples = sampler.indices().len();
-    let steps = samples.div_ceil(sampler.batch()) * report.steps;
-    let series = Series::new(runs.iter().map(|drawn| drawn.wall_ms).collect())?;
-    let spent = readings.filter(|_| alone).and_then(|(a, b)| Spent::between(&a, &b));
-    if spent.is_some_and(|spent| spent.seconds < ENERGY_SECONDS) {
-        say("note: energy over less than a second is rough; raise --runs");
-    }
-    let own = Cold::of(&sampler, Instant::now());
-    let start = cold.unwrap_or(own);
-    let p50_ms = series.median();
-    // The host may have had nothing to do, so this is no series of times.
-    let median = |of: fn(&Drawn) -> f64| {
-        let mut times: Vec<f64> = runs.iter().map(of).collect();
-        times.sort_by(f64::total_cmp);
-        0.5 * (times[(times.len() - 1) / 2] + times[times.len() / 2])
-    };
-    Ok(Measured {
-        keys: Keys::of(report),
-        guidance: report.guidance,
-        ablation: asked.ablation.clone(),
-        compile_ms: start.compile_ms,
-        compile_cached: start.compile_cached,
-        cold_ms: cold.map(|cold| cold.cold_ms),
-        p50_ms,
-        p50_interval_ms: series.median_interval(),
-        p90_ms: series.quantile(0.9),
-        p99_ms: series.quantile(0.99),
-        mean_ms: series.mean(),
-        min_ms: series.least(),
-        sd_ms: series.deviation(),
-        step_ms: p50_ms / steps as f64,
-        images_per_s: samples as f64 / (p50_ms / 1e3),
-        host_ms: median(|drawn| drawn.host_ms),
-        encode_ms: median(|drawn| drawn.encode_ms),
-        runs: runs.len(),
-        warmup_runs: warm.runs,
-        stable: warm.stable,
-        ratio,
-        joules_per_sample: spent.map(|spent| spent.joules / (samples * runs.len()) as f64),
-        mean_watts: spent.map(|spent| spent.watts()),
-        clocks_before: readings.map(|(before, _)| before.clocks),
-        clocks_after: readings.map(|(_, after)| after.clocks),
-        samples_ms: series.times().to_vec(),
-        configuration: configuration(&sampler, &asked),
-        device: report.device.clone(),
-        asked,
-        series,
-    })
 }

@@ -9,6 +9,7 @@ mod measure;
 mod picture;
 mod plan;
 mod report;
+mod result;
 
 use super::args::BenchArgs;
 use super::{print, print_json, say};

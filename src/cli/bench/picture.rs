@@ -1,7 +1,7 @@
 //! A sweep as a picture: latency over steps or batches, and images a second over batches.
 
-use super::measure::{Measured, Outcome};
 use super::plan::Column;
+use super::result::{Measured, Outcome};
 use std::path::Path;
 use unnoise::error::Result;
 use unnoise::output::plot::{self, Panel, Scale, Series};

@@ -80,6 +80,9 @@ impl Plan {
         if runs == 0 {
             return Err(Error::invalid("--runs", "at least 1", "0", "measure at least one run"));
         }
+        // A cold start is for its times alone.
+        let whole = args.cold_of.is_none();
+        let (baseline, out) = (args.baseline.as_deref(), args.out.clone());
         Ok(Plan {
             candidates,
             group,
@@ -87,8 +90,11 @@ impl Plan {
             warmup: args.warmup,
             cold: !args.no_cold,
             threshold: threshold(&args.threshold)?,
-            baseline: args.baseline.as_deref().map(Baseline::read).transpose()?,
-            out: args.out.clone().map(|out| Target::file("--out", out, &["png"])).transpose()?,
+            baseline: baseline.filter(|_| whole).map(Baseline::read).transpose()?,
+            out: out
+                .filter(|_| whole)
+                .map(|out| Target::file("--out", out, &["png"]))
+                .transpose()?,
         })
     }
 

@@ -1,8 +1,8 @@
 //! Measurements as JSON, as a page of words and as a table.
 
 use super::against::Compared;
-use super::measure::{Measured, Outcome, Refused};
 use super::plan::{Asked, Column, Plan};
+use super::result::{Measured, Outcome, Refused};
 use crate::cli::table::table;
 use serde::Serialize;
 use std::fmt::Write as _;

@@ -1,5 +1,5 @@
-//! `cargo xtask test [ARGS]`: makes sure that a GPU API, compilers of CUDA kernels and a browser are
-//! there, then runs every test and lets none of those that need them be skipped. ARGS go to
+//! `cargo xtask test [ARGS]`: makes sure that a GPU API, compilers of CUDA kernels and a browser
+//! are there, then runs every test and lets none of those that need them be skipped. ARGS go to
 //! `cargo test`.
 //!
 //! `cargo xtask matrices`: those of cooperative matrices, see [`matrices`].

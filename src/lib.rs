@@ -41,7 +41,7 @@
 //! a person has; [`graph`] is the network in plain layers; [`solver`] records a trajectory as a
 //! table; [`plan`] decides what leaves the loop, what fuses and where values live; [`program`]
 //! joins the two; [`backend`] runs it, one kernel of [`ops`] after another; [`output`] writes what
-//! came of it.
+//! came of it; [`picture`] draws the plan that [`sampler::inspect()`] tells of.
 
 pub mod backend;
 pub mod bench;
@@ -54,6 +54,7 @@ pub mod model;
 pub mod noise;
 pub mod ops;
 pub mod output;
+pub mod picture;
 pub mod plan;
 pub mod profile;
 pub mod program;

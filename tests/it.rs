@@ -49,6 +49,8 @@ mod evaluate;
 mod golden;
 #[path = "it/hash_weights.rs"]
 mod hash_weights;
+#[path = "it/inspect.rs"]
+mod inspect;
 #[path = "it/kernels/mod.rs"]
 mod kernels;
 #[path = "it/levels.rs"]
@@ -73,6 +75,8 @@ mod parity;
 mod persistent;
 #[path = "it/philox.rs"]
 mod philox;
+#[path = "it/picture.rs"]
+mod picture;
 #[path = "it/plan.rs"]
 mod plan;
 #[path = "it/plan_fold.rs"]

@@ -4,7 +4,7 @@
 use super::{Observer, RunInputs, Session, WeightSource};
 use crate::error::{Error, Result};
 use crate::ops::{Call, Span};
-use crate::program::{Body, Launch, Memory, Program, RowRef, Slot, SlotId, Source};
+use crate::program::{Body, Covers, Launch, Memory, Program, RowRef, Slot, SlotId, Source};
 use crate::tensor::DType;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ pub(super) fn slot(name: &str, dtype: DType, len: usize, source: Source) -> Slot
 
 /// A launch of `call`, one of the layer `layer` in messages.
 pub(super) fn launch(layer: &str, call: Call, args: Vec<Option<SlotId>>) -> Launch {
-    Launch { call, args, layer: layer.into() }
+    Launch { call, args, layer: layer.into(), covers: Covers::default() }
 }
 
 /// The program whose only row runs `launches` once, and whose output is the first `len` elements of

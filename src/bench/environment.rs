@@ -32,6 +32,8 @@ pub struct Environment {
     pub processor: Option<String>,
     /// Cores that this process may use.
     pub cores: usize,
+    /// Threads that wanted a core in the last minute, in the mean, where the system tells.
+    pub load: Option<f64>,
     /// The processor's clock now, where the system tells.
     pub processor_mhz: Option<u64>,
     pub device: String,
@@ -59,6 +61,7 @@ impl Environment {
             kernel: System::kernel_version().ok(),
             processor: processor.map(|cpu| cpu.brand().trim().to_string()),
             cores: thread::available_parallelism().map_or(1, usize::from),
+            load: System::load_average().ok().map(|load| load.one),
             processor_mhz: processor.map(|cpu| cpu.frequency()).filter(|mhz| *mhz > 0),
             device: device.name.clone(),
             driver: device.driver.clone(),
@@ -69,6 +72,13 @@ impl Environment {
                 Err(why) => Some(why.clone()),
             },
         }
+    }
+}
+
+impl Environment {
+    /// Whether others want the cores that the measurement needs.
+    pub fn busy(&self) -> bool {
+        self.load.is_some_and(|load| load > self.cores as f64)
     }
 }
 
@@ -84,6 +94,9 @@ mod tests {
         assert!(found.date.parse::<Timestamp>().is_ok());
         assert!(!found.git.is_empty() && !found.git.contains('/'), "{}", found.git);
         assert_eq!(found.no_energy.as_deref(), Some("no meter"));
+        for (load, busy) in [(None, false), (Some(0.5), false), (Some(1e6), true)] {
+            assert_eq!(Environment { load, ..found.clone() }.busy(), busy, "{load:?}");
+        }
         assert_eq!((found.device, found.nvml), (device.name, None));
     }
 }

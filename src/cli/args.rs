@@ -121,6 +121,15 @@ pub struct TuneArgs {
 pub struct InspectArgs {
     #[command(flatten)]
     pub plan: PlanArgs,
+    /// Draw which values lie where in memory, and when
+    #[arg(long, value_name = "FILE.svg")]
+    pub memory: Option<PathBuf>,
+    /// Draw the graph before and after fusion
+    #[arg(long, value_name = "FILE.svg")]
+    pub svg: Option<PathBuf>,
+    /// Write the same for Graphviz
+    #[arg(long, value_name = "FILE.dot")]
+    pub dot: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,7 @@
 //! A graph as text: one line a layer.
 
-use super::{Graph, Shape};
+use super::{Graph, Layer, Shape};
+use crate::ops::Act;
 use std::fmt;
 
 impl fmt::Display for Shape {
@@ -8,6 +9,34 @@ impl fmt::Display for Shape {
         match self {
             Shape::Map { h, w, c } => write!(f, "[{h}, {w}, {c}]"),
             Shape::Row { c } => write!(f, "[{c}]"),
+        }
+    }
+}
+
+impl Layer {
+    /// What it is called in reports: the op that computes it, or the activation.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Layer::State { .. } => "model_input",
+            Layer::TimeEmbedding { .. } | Layer::LabelEmbedding { .. } => "time_embedding",
+            Layer::ClassEmbedding { .. } => "embedding",
+            Layer::Linear { .. } => "linear",
+            Layer::Conv2d { .. } => "conv2d",
+            Layer::GroupNorm { .. } => "group_norm",
+            Layer::LayerNorm { .. } => "layer_norm",
+            Layer::Activation(Act::None) => "identity",
+            Layer::Activation(Act::Silu) => "silu",
+            Layer::Activation(Act::Gelu) => "gelu",
+            Layer::Activation(Act::Relu) => "relu",
+            Layer::Activation(Act::Mish) => "mish",
+            Layer::Geglu => "geglu",
+            Layer::Add { .. } => "add",
+            Layer::ScaleShift => "scale_shift",
+            Layer::Concat => "concat",
+            Layer::Upsample => "upsample",
+            Layer::Downsample => "downsample",
+            Layer::Mixture { .. } => "mixture",
+            Layer::Attention { .. } => "attention",
         }
     }
 }

@@ -41,6 +41,13 @@ impl Shape {
             Shape::Row { .. } => 1,
         }
     }
+    /// `[H, W, C]`, or `[C]`.
+    pub fn sides(self) -> Vec<usize> {
+        match self {
+            Shape::Map { h, w, c } => vec![h, w, c],
+            Shape::Row { c } => vec![c],
+        }
+    }
     pub fn elements(self) -> usize {
         self.pixels() * self.channels()
     }

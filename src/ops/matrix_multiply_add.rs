@@ -2,7 +2,8 @@
 //! what matrix units do at most ([`crate::backend::roofline`]), in no network.
 //!
 //! A subgroup keeps x, W and a block of sums in registers: enough matrices of sums that no product
-//! waits for the one before it. Sums are f32. A device without matrix units computes them as it can.
+//! waits for the one before it. Sums are f32. A device without matrix units computes them as it
+//! can.
 
 use super::random::Random;
 use super::{Arg, Buffers, Case, CaseArg, Cursor, Facts, Method, Op, Tile, parallel, params};

@@ -227,6 +227,6 @@ fn failed(path: &Path, error: io::Error) -> Error {
 /// Makes sure that files can be made in `folder`, and leaves none.
 fn probe(folder: &Path) -> Result<()> {
     Passing::new(folder).map(drop).map_err(|e| {
-        Error::io(folder, "write into", e, "name an --out in a folder that you may write")
+        Error::io(folder, "write into", e, "name a path in a folder that you may write")
     })
 }

@@ -13,8 +13,12 @@ pub(super) fn fold(plan: &mut Plan) {
     let readers = plan.readers();
     for id in 0..plan.kernels.len() {
         let Some((values, behind, attention)) = projection(plan, id, &readers) else { continue };
+        // The product goes to the values, what follows it to the attention.
+        let taken = plan.kernels[id].covers.clone();
         plan.kernels[values].behind = Some(behind);
+        plan.kernels[values].covers.extend(taken.iter().take(1));
         plan.kernels[id] = attention;
+        plan.kernels[id].covers.extend(taken.iter().skip(1));
     }
     plan.sweep();
 }

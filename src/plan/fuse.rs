@@ -22,6 +22,7 @@ pub(super) fn fuse(plan: &mut Plan) {
         let mut fused = plan.kernels[producer].clone();
         fused.tail = tail;
         fused.shape = plan.kernels[consumer].shape;
+        fused.covers = fused.covering(&[&plan.kernels[consumer]]);
         plan.kernels[consumer] = fused;
         dead[producer] = true;
     }

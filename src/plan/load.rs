@@ -67,6 +67,7 @@ fn pack(plan: &mut Plan, id: KernelId) {
     for other in &packed {
         let kernel = plan.kernels[*other].clone();
         c += kernel.shape.channels();
+        plan.kernels[first].covers = plan.kernels[first].covering(&[&kernel]);
         if let (Layer::Linear { weight, bias }, true) = (kernel.layer, *other != first) {
             plan.kernels[first].beside.push((weight, bias));
             let part = kernel.name.rsplit('.').next().unwrap_or_default();
@@ -114,6 +115,7 @@ fn upsample(plan: &Plan, id: KernelId, readers: &[usize]) -> Option<Kernel> {
     (conv && before.layer == Layer::Upsample).then(|| Kernel {
         inputs: before.inputs.clone(),
         head,
+        covers: kernel.covering(&[before]),
         ..kernel.clone()
     })
 }
@@ -137,9 +139,9 @@ fn group_norm(plan: &Plan, id: KernelId, readers: &[usize]) -> Option<Kernel> {
     let norm = before(plan, kernel, readers)?;
     let Layer::GroupNorm { gamma, beta, groups, eps } = norm.layer else { return None };
     let source = &plan.kernels[norm.inputs[0]];
-    let inputs = match (&kernel.layer, &source.layer) {
-        (Layer::Conv2d { .. }, Layer::Concat) => source.inputs.clone(),
-        (Layer::Conv2d { .. } | Layer::Linear { .. }, _) => norm.inputs.clone(),
+    let (inputs, taken) = match (&kernel.layer, &source.layer) {
+        (Layer::Conv2d { .. }, Layer::Concat) => (source.inputs.clone(), vec![norm, source]),
+        (Layer::Conv2d { .. } | Layer::Linear { .. }, _) => (norm.inputs.clone(), vec![norm]),
         _ => return None,
     };
     let measured =
@@ -154,7 +156,7 @@ fn group_norm(plan: &Plan, id: KernelId, readers: &[usize]) -> Option<Kernel> {
     }
     let on_load = NormOnLoad { gamma, beta, groups: Some(groups), eps, scale_shift };
     let head = Head { norm: Some(on_load), act: norm.tail.act, ..kernel.head };
-    let fused = Kernel { inputs, head, ..kernel.clone() };
+    let fused = Kernel { inputs, head, covers: kernel.covering(&taken), ..kernel.clone() };
     bindable(plan, &fused).then_some(fused)
 }
 
@@ -168,7 +170,12 @@ fn layer_norm(plan: &Plan, id: KernelId, readers: &[usize]) -> Option<Kernel> {
     let map = matches!(kernel.shape, Shape::Map { .. });
     let on_load = NormOnLoad { gamma, beta, groups: None, eps, scale_shift: None };
     let head = Head { norm: Some(on_load), act: norm.tail.act, ..Head::NONE };
-    (linear && map).then(|| Kernel { inputs: norm.inputs.clone(), head, ..kernel.clone() })
+    (linear && map).then(|| Kernel {
+        inputs: norm.inputs.clone(),
+        head,
+        covers: kernel.covering(&[norm]),
+        ..kernel.clone()
+    })
 }
 
 /// conv2d of two values joined.
@@ -180,7 +187,8 @@ fn concat(plan: &Plan, id: KernelId, _: &[usize]) -> Option<Kernel> {
     if !conv || kernel.head.norm.is_some() || joined.layer != Layer::Concat {
         return None;
     }
-    let fused = Kernel { inputs: joined.inputs.clone(), ..kernel.clone() };
+    let covers = kernel.covering(&[joined]);
+    let fused = Kernel { inputs: joined.inputs.clone(), covers, ..kernel.clone() };
     bindable(plan, &fused).then_some(fused)
 }
 
@@ -200,7 +208,7 @@ fn shortcut(plan: &Plan, id: KernelId, readers: &[usize]) -> Option<Kernel> {
     let inputs = (skip.inputs[0], skip.inputs.get(1).copied());
     let shortcut = Some(Shortcut { weight, bias, inputs });
     let tail = Tail { residual: None, shortcut, ..kernel.tail };
-    let fused = Kernel { tail, ..kernel.clone() };
+    let fused = Kernel { tail, covers: kernel.covering(&[skip]), ..kernel.clone() };
     bindable(plan, &fused).then_some(fused)
 }
 
@@ -212,6 +220,7 @@ fn state(plan: &Plan, id: KernelId, readers: &[usize]) -> Option<Kernel> {
     let conv = matches!(kernel.layer, Layer::Conv2d { .. }) && kernel.head == Head::NONE;
     let state = Some(StateOnLoad { shape: input.shape, scale, offset });
     let head = Head { state, ..Head::NONE };
-    let fused = Kernel { inputs: Vec::new(), head, ..kernel.clone() };
+    let covers = kernel.covering(&[input]);
+    let fused = Kernel { inputs: Vec::new(), head, covers, ..kernel.clone() };
     (conv && bindable(plan, &fused)).then_some(fused)
 }

@@ -19,7 +19,7 @@ use crate::ops::Act;
 
 /// For how many things a value is computed, and so where: all but [`Domain::Sample`] leave the
 /// loop and become tables that the loop reads rows of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Domain {
     /// Depends on weights alone: one row.
     Weights,
@@ -30,6 +30,7 @@ pub enum Domain {
     /// One row for each time and condition, time-major.
     TimeCondition,
     /// One for each network sample, in the loop.
+    #[default]
     Sample,
 }
 
@@ -168,9 +169,21 @@ pub struct Kernel {
     pub tail: Tail,
     pub shape: Shape,
     pub domain: Domain,
+    /// The nodes of the graph that it computes, in order. What several kernels take in, such as two
+    /// maps that are joined, each of them computes.
+    pub covers: Vec<NodeId>,
 }
 
 impl Kernel {
+    /// The nodes that it computes once it has taken in `others`.
+    fn covering(&self, others: &[&Kernel]) -> Vec<NodeId> {
+        let all = std::iter::once(&self).chain(others);
+        let mut covers: Vec<NodeId> = all.flat_map(|kernel| kernel.covers.clone()).collect();
+        covers.sort_unstable();
+        covers.dedup();
+        covers
+    }
+
     /// Every value it reads.
     pub fn reads(&self) -> impl Iterator<Item = KernelId> + '_ {
         let Tail { row, residual, scale_shift, shortcut, .. } = self.tail;
@@ -262,7 +275,7 @@ impl Plan {
 
     /// One kernel a node, all in the loop.
     fn plain(graph: &Graph, sizes: Sizes) -> Plan {
-        let kernels = graph.nodes.iter().map(|node| Kernel {
+        let kernels = graph.nodes.iter().enumerate().map(|(id, node)| Kernel {
             name: node.name.clone(),
             layer: node.layer.clone(),
             inputs: node.inputs.iter().map(|NodeId(i)| *i).collect(),
@@ -272,6 +285,7 @@ impl Plan {
             behind: None,
             shape: node.shape,
             domain: Domain::Sample,
+            covers: vec![NodeId(id)],
         });
         Plan { kernels: kernels.collect(), output: graph.output.0, sizes }
     }

@@ -275,6 +275,9 @@ function rooflineNote(costs, shown, roofs) {
   if (roofs) {
     notes.push("Roofs are rates measured on this device. An empty ring is bound by being a launch: "
       + `${time(roofs.launch_us)} at least.`);
+    if (costs.some((c) => c.gbps > roofs.gbps)) {
+      notes.push("What is above the slope found data in caches, which are faster than memory.");
+    }
   } else {
     notes.push("There are no roofs, as this device was not measured: run `unnoise devices "
       + "--measure`, then profile again.");

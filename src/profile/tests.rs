@@ -14,6 +14,7 @@ fn program() -> Program {
         call: multiply_add::Params { n: 1, rounds, a: 1.0, b: 0.0 }.into(),
         args: vec![Some(SlotId(0)), Some(SlotId(1))],
         layer: layer.into(),
+        covers: Default::default(),
     };
     Program {
         slots: vec![slot("x"), slot("y")],

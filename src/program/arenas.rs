@@ -141,7 +141,8 @@ mod tests {
             let map = RowMap::IDENTITY;
             let params = activation::Params { map, n: 1, c: LEN as u32, act: Act::None as u32 };
             let args = vec![Some(SlotId(from)), None, Some(SlotId(to))];
-            Launch { call: params.into(), args, layer: format!("{from} to {to}") }
+            let layer = format!("{from} to {to}");
+            Launch { call: params.into(), args, layer, covers: Default::default() }
         };
         let launches = (0..4).map(|i| copy(i, i + 1)).collect();
         Program {

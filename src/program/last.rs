@@ -36,5 +36,6 @@ pub(super) fn join(conv: Launch, step: Launch) -> Launch {
         call: conv_step::Params { conv: of_conv, step: of_step }.into(),
         args: conv_step::args(&conv.args, &step.args),
         layer: format!("{}+{}", conv.layer, step.layer),
+        covers: conv.covers,
     }
 }

@@ -1,7 +1,7 @@
 //! One kernel of the plan -> one launch: parameters and slots, one function a layer.
 
 use super::slots::Slots;
-use super::{Launch, Pack, SlotId};
+use super::{Covers, Launch, Pack, SlotId};
 use crate::graph::{Graph, Layer, ParamId, Shape};
 use crate::ops::moments::Region;
 use crate::ops::{
@@ -74,7 +74,9 @@ pub(super) fn lower(l: &Lowering, slots: &mut Slots, id: KernelId) -> Launch {
         Layer::Mixture { count, components } => at.mixture(slots, *count, components),
         Layer::Attention { heads, scale } => at.attention(*heads, *scale),
     };
-    Launch { call, args, layer: kernel.name.clone() }
+    let covers =
+        Covers { nodes: kernel.covers.clone(), domain: kernel.domain, shape: Some(kernel.shape) };
+    Launch { call, args, layer: kernel.name.clone(), covers }
 }
 
 pub(super) type Lowered = (Call, Vec<Option<SlotId>>);

@@ -16,9 +16,10 @@ mod solver;
 mod table;
 mod validate;
 
-pub use crate::plan::Place;
+pub use crate::plan::{Domain, Place};
 pub use build::{NoiseMode, Options, TABLE_BYTES};
 
+use crate::graph::{NodeId, Shape};
 use crate::ops::{Call, Facts, Span};
 use crate::solver::Adaptive;
 use crate::tensor::DType;
@@ -106,6 +107,18 @@ pub struct Launch {
     pub args: Vec<Option<SlotId>>,
     /// The layer it computes: `down_blocks.1.resnets.0.conv1`.
     pub layer: String,
+    pub covers: Covers,
+}
+
+/// The part of the network that a launch computes; none of it for one of the solver.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Covers {
+    /// Nodes of the graph, in order.
+    pub nodes: Vec<NodeId>,
+    /// For how many things: what decides whether it leaves the loop.
+    pub domain: Domain,
+    /// Of the value that it leaves, for one of them.
+    pub shape: Option<Shape>,
 }
 
 /// The launches of one kind of row.
@@ -178,9 +191,15 @@ impl Program {
     /// The layer name of launches that are not the network's.
     pub const SOLVER: &'static str = "solver";
 
-    /// Launches of one network evaluation with its update.
+    /// The launches of one network evaluation with its update: the longest body.
+    pub fn step(&self) -> &[Launch] {
+        let longest = self.bodies.iter().max_by_key(|body| body.launches.len());
+        longest.map_or(&[], |body| &body.launches)
+    }
+
+    /// How many launches that is.
     pub fn launches_per_step(&self) -> usize {
-        self.bodies.iter().map(|b| b.launches.len()).max().unwrap_or(0)
+        self.step().len()
     }
 
     /// The element types of a launch's arguments.

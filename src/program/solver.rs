@@ -1,7 +1,7 @@
 //! The launches of one row: fused into `solver_step`, or step by step.
 
 use super::slots::Slots;
-use super::{Input, Launch, NoiseMode, Options, Program, SlotId, Source, table};
+use super::{Covers, Input, Launch, NoiseMode, Options, Program, SlotId, Source, table};
 use crate::ops::control::{self, layout};
 use crate::ops::{combine, guidance, noise, predict, row, solver_step, trace};
 use crate::solver::{Reduce, Trajectory};
@@ -228,5 +228,5 @@ impl Solver {
 }
 
 fn launch(call: crate::ops::Call, args: Vec<Option<SlotId>>) -> Launch {
-    Launch { call, args, layer: Program::SOLVER.into() }
+    Launch { call, args, layer: Program::SOLVER.into(), covers: Covers::default() }
 }

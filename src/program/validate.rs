@@ -228,7 +228,8 @@ mod tests {
         let table = |len: usize| Source::Table(Arc::from(vec![0; len]));
         let args = [0, 1, 2].map(|i| Some(SlotId(i))).to_vec();
         let call = Call::from(concat::Params { n: 2, ca: 3, cb: 1 });
-        let launches = vec![Launch { call, args, layer: "skip".into() }];
+        let launches =
+            vec![Launch { call, args, layer: "skip".into(), covers: Default::default() }];
         Program {
             slots: vec![
                 slot("a", 6, table(6)),

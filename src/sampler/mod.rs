@@ -7,7 +7,9 @@ mod profile;
 mod request;
 
 pub use compare::{Compared, Comparison, Measured, Skipped, compare};
-pub use inspect::{Inspection, inspect};
+pub use inspect::{
+    Arena, Inspection, LaunchRow, LayerRow, MemoryMap, SlotRow, Value, bytes, inspect,
+};
 pub use request::{Classes, Precision, Request, Shard};
 
 use crate::backend::tune::Tuned;

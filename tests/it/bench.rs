@@ -125,6 +125,18 @@ fn a_sweep_is_one_table_one_object_and_one_picture() {
     assert_eq!(place.names("."), ["sweep.png"]);
 }
 
+/// The first combination is refused before there is a device.
+#[test]
+fn a_refusal_does_not_hide_the_device() {
+    let place = Place::new();
+    let line = "bench --device cpu --steps 5000,2 --runs 2 --warmup 0 --no-cold --json";
+    let found = place.run(line).json();
+    let told = |of: &Value| of["device"].as_str().unwrap().to_string();
+    assert!(told(&found["environment"]).starts_with("CPU, "));
+    assert_eq!(told(&found["environment"]), told(&list(&found, "results")[0]));
+    assert!(list(&found, "refused")[0]["reason"].as_str().unwrap().contains("found 5000"));
+}
+
 #[test]
 fn what_cannot_be_measured_at_all_is_bad_input() {
     let place = Place::new();

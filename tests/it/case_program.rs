@@ -40,7 +40,8 @@ fn case_program(case: &Case, storage: DType, compared: usize) -> Program {
         (0..case.args.len()).map(|i| build.bind(case, i, storage)).collect();
     let bound = args[compared].expect("only a bound argument is compared");
     let len = build.slots[bound.0].len;
-    let mut launches = vec![Launch { call: case.call, args, layer: case.name.clone() }];
+    let (layer, covers) = (case.name.clone(), Default::default());
+    let mut launches = vec![Launch { call: case.call, args, layer, covers }];
     let mut output = bound;
     if build.slots[bound.0].dtype != DType::F32 {
         output = build.slot("result", DType::F32, len, Source::Scratch);
@@ -124,6 +125,7 @@ fn copy(from: SlotId, to: SlotId, len: usize) -> Launch {
         call: Call::from(params),
         args: vec![Some(from), None, Some(to)],
         layer: "copy".to_string(),
+        covers: Default::default(),
     }
 }
 

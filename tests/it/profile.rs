@@ -33,6 +33,7 @@ fn chain(rounds: &[u32], rows: usize) -> Program {
         call: multiply_add::Params { n: WIDE as u32, rounds: *rounds, a: 1.0, b: 1.0 }.into(),
         args: vec![Some(SlotId(i % 2)), Some(SlotId((i + 1) % 2))],
         layer: format!("launch {i} of {rounds} rounds"),
+        covers: Default::default(),
     };
     assert!(rounds.len().is_multiple_of(2), "the state ends where it began");
     Program {

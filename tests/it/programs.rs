@@ -206,7 +206,8 @@ fn launches_and_memory_stay_within_their_aims() {
     for (name, launches) in [("digits", 49), ("ddpm-cifar10", 64)] {
         let model = Model::open(name).unwrap();
         for batch in [1, 8] {
-            let found = inspect(&model, &Request { count: batch, ..Request::default() }).unwrap();
+            let found =
+                inspect(&model, &Request { count: batch, ..Request::default() }, None).unwrap();
             assert!(found.launches_per_step <= launches, "{name}: {}", found.launches_per_step);
             let (used, bound) = (found.activation_bytes, found.activation_lower_bound_bytes);
             assert!(used >= bound);
@@ -215,7 +216,7 @@ fn launches_and_memory_stay_within_their_aims() {
         }
     }
     let model = Model::open("ddpm-cifar10").unwrap();
-    let found = inspect(&model, &Request::default()).unwrap();
+    let found = inspect(&model, &Request::default(), None).unwrap();
     assert_eq!(found.parameters, 35_746_307);
     let gflop = found.flops_per_eval as f64 / 1e9;
     assert!((12.0..13.0).contains(&gflop), "{gflop} GFLOP, known to be 12.4");
@@ -226,7 +227,8 @@ fn small_maps_are_split_where_nothing_was_measured() {
     for name in ["digits", "ddpm-cifar10"] {
         let model = Model::open(name).unwrap();
         let split = |batch| {
-            let found = inspect(&model, &Request { count: batch, ..Request::default() }).unwrap();
+            let found =
+                inspect(&model, &Request { count: batch, ..Request::default() }, None).unwrap();
             assert!(found.launches_split_k <= found.launches_per_step);
             let said = format!("a step ({} with a split sum)", found.launches_split_k);
             assert!(found.to_string().contains(&said), "{found}");

@@ -44,6 +44,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "profile", "weights", "model",
         ],
     ),
+    // A plan is drawn from what the facade tells of it.
+    ("picture", &["error", "beside", "sampler"]),
 ];
 
 /// Where `unsafe` may stand: driver calls, mapped files, and the one call of `gemm`.

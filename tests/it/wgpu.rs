@@ -41,6 +41,7 @@ fn counter(len: usize, rows: usize) -> Program {
             call: params.into(),
             args: vec![Some(SlotId(from)), Some(SlotId(2)), None, Some(SlotId(to))],
             layer: name.to_string(),
+            covers: Default::default(),
         }],
     };
     Program {

@@ -61,6 +61,24 @@ impl Kept {
         }
     }
 
+    /// The roofline that was written to `folder` last, and the device that it is of; none if there
+    /// is no sound one. It is for what has no device of its own to ask about.
+    pub fn latest(folder: &Path) -> Option<(Identity, Kept)> {
+        let read = |path: PathBuf| {
+            let name = path.file_name()?.to_str()?;
+            if !name.starts_with("roofline-") || !name.ends_with(".json") {
+                return None;
+            }
+            let written = fs::metadata(&path).ok()?.modified().ok()?;
+            let content: Content = serde_json::from_str(&fs::read_to_string(&path).ok()?).ok()?;
+            let sound = content.format == FORMAT && content.roofline.is_sound();
+            sound.then_some((written, content))
+        };
+        let files = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+        let latest = files.filter_map(read).max_by_key(|(written, _)| *written);
+        latest.map(|(_, content)| (content.identity, content.roofline))
+    }
+
     /// Writes the file of the device; a note if that fails.
     pub fn save(&self, folder: &Path, identity: &Identity) -> Option<String> {
         let path = Kept::path(folder, identity);
@@ -147,6 +165,26 @@ mod tests {
             assert_eq!(kept().save(folder.path(), &identity()), None);
             assert_eq!(Kept::load(folder.path(), &identity()), (Some(kept()), None));
         }
+    }
+
+    #[test]
+    fn the_latest_is_the_last_that_is_sound() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Kept::latest(&folder.path().join("none")), None);
+        assert_eq!(Kept::latest(folder.path()), None);
+        let other = Identity { adapter: "another".into(), ..identity() };
+        assert_eq!(kept().save(folder.path(), &other), None);
+        assert_eq!(Kept::latest(folder.path()), Some((other.clone(), kept())));
+        // A file system may count seconds only.
+        let past = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+        let file = fs::File::options().write(true).open(Kept::path(folder.path(), &other));
+        file.unwrap().set_modified(past).unwrap();
+        let faster = Kept { peak: Peak { gbps: 2000.0, ..kept().peak }, ..kept() };
+        assert_eq!(faster.save(folder.path(), &identity()), None);
+        assert_eq!(Kept::latest(folder.path()), Some((identity(), faster)));
+        fs::write(Kept::path(folder.path(), &identity()), "{}").unwrap();
+        fs::write(folder.path().join("tiles-x.json"), "{}").unwrap();
+        assert_eq!(Kept::latest(folder.path()), Some((other, kept())));
     }
 
     #[test]

@@ -87,6 +87,9 @@ impl<'a> Bench<'a> {
                     Err(error) => self.refuse(index, error, &mut refused)?,
                 }
             }
+            if ready.is_empty() {
+                continue;
+            }
             let (_, meter) = known.get_or_insert_with(|| self.known());
             results.extend(self.measure(ready, meter.as_ref().ok())?);
         }
@@ -179,7 +182,14 @@ impl<'a> Bench<'a> {
         let backend = self.backends.iter().flatten().next();
         let hardware = backend.map(|backend| backend.hardware()).unwrap_or_default();
         let meter = Meter::open(&hardware);
-        (Environment::new(&hardware, &meter), meter)
+        let environment = Environment::new(&hardware, &meter);
+        if let Some(load) = environment.load.filter(|_| environment.busy()) {
+            let cores = environment.cores;
+            say(&format!(
+                "warning: {load:.1} threads want {cores} cores; times are those of a busy machine"
+            ));
+        }
+        (environment, meter)
     }
 
     /// Takes the times of what is ready: one alone, or several in turn.
@@ -187,7 +197,6 @@ impl<'a> Bench<'a> {
         let before = meter.map(Meter::read);
         let mut ratios = vec![None; ready.len()];
         match &mut ready[..] {
-            [] => return Ok(Vec::new()),
             [one] => {
                 for _ in 0..self.plan.runs {
                     let drawn = draw(&mut one.sampler, &self.stop)?;

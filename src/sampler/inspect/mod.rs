@@ -1,26 +1,35 @@
 //! What a model compiles to, from its configuration alone: no weights, no device.
 
+mod display;
+mod launches;
+mod memory;
+
+pub use display::bytes;
+pub use launches::LaunchRow;
+pub use memory::{Arena, MemoryMap, Value};
+
 use super::{Request, Resolved, options, storage};
 use crate::backend::null::{self, Counts};
+use crate::backend::roofline::Peak;
 use crate::error::Result;
+use crate::graph::{Graph, Node, NodeId};
 use crate::model::Model;
 use crate::ops::Facts;
-use crate::program::{Launch, Program, Slot, Source};
+use crate::program::{Body, Program, Slot, Source};
 use crate::solver::SchedulerConfig;
 use serde::Serialize;
-use std::fmt;
+use std::ops::Range;
 
-/// One launch of the plan.
+/// A layer of the network, before anything is fused.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct LaunchRow {
-    /// `prologue`, or the loop body's name.
-    pub part: &'static str,
-    pub kernel: &'static str,
-    pub layer: String,
-    pub flops: u64,
-    pub bytes: u64,
-    /// The slots, or the places in arenas, that it writes.
-    pub writes: String,
+pub struct LayerRow {
+    pub name: String,
+    /// The op that computes it, or the activation.
+    pub layer: &'static str,
+    /// Positions of the layers that it reads.
+    pub inputs: Vec<usize>,
+    /// `[H, W, C]` of a map, `[C]` of a row, for one sample.
+    pub shape: Vec<usize>,
 }
 
 /// A buffer that the program keeps.
@@ -69,18 +78,31 @@ pub struct Inspection {
     /// Every buffer of the program.
     pub allocated_bytes: u64,
     pub layers: usize,
+    /// The least microseconds of a step and of a run, were every launch as fast as the measured
+    /// device could be; none without its figures.
+    pub step_floor_us: Option<f64>,
+    pub run_floor_us: Option<f64>,
+    /// The layers of the network in order.
+    pub graph: Vec<LayerRow>,
+    /// The launches of the prologue, then those of each loop body.
     pub plan: Vec<LaunchRow>,
+    /// Of these the launches of one evaluation with its update.
+    pub step: Range<usize>,
+    pub memory: MemoryMap,
     /// Arenas, and slots of their own that are neither weights nor fixed tables.
     pub slots: Vec<SlotRow>,
     /// What of the model's configuration the solver does not follow.
     pub notes: Vec<String>,
 }
 
+/// The name of the part before the loop.
+const PROLOGUE: &str = "prologue";
+
 /// Ho et al. 2020, section 4: what `DDPMScheduler` defaults to.
 const DEFAULT_SCHEDULER: &str = r#"{"_class_name": "DDPMScheduler"}"#;
 
-/// Plans `request` for `model`.
-pub fn inspect(model: &Model, request: &Request) -> Result<Inspection> {
+/// Plans `request` for `model`; `peak` is what the device that it is for does at most, if known.
+pub fn inspect(model: &Model, request: &Request, peak: Option<&Peak>) -> Result<Inspection> {
     // The plan's shape depends on the number of times only, so a folder without a scheduler's
     // configuration is planned as its class was published; the report says so.
     let scheduler = match model.has_scheduler() {
@@ -94,6 +116,10 @@ pub fn inspect(model: &Model, request: &Request) -> Result<Inspection> {
     let program = Program::build(&model.graph, &trajectory, &options);
     let samples = options.batch * if options.guided { 2 } else { 1 };
     let counts = Counts::of(&program);
+    let plan = launches::launches(&program, &model.graph, peak);
+    // The longest body is that of `Program::step`.
+    let step = parts(&program).into_iter().max_by_key(|part| part.len()).unwrap_or_default();
+    let floors = peak.map(|_| floors(&program, &plan, &step));
     Ok(Inspection {
         model: model.name.clone(),
         state: model.state,
@@ -118,7 +144,12 @@ pub fn inspect(model: &Model, request: &Request) -> Result<Inspection> {
         hoisted_bytes: program.memory.hoisted_bytes,
         allocated_bytes: counts.allocated,
         layers: model.graph.nodes.len(),
-        plan: plan(&program),
+        step_floor_us: floors.map(|[step, _]| step),
+        run_floor_us: floors.map(|[_, run]| run),
+        graph: layers(&model.graph),
+        plan,
+        step,
+        memory: MemoryMap::of(&program),
         slots: slots(&program),
         notes: resolved.notes,
     })
@@ -148,94 +179,31 @@ fn slots(program: &Program) -> Vec<SlotRow> {
     arenas.chain(own.map(row)).collect()
 }
 
-fn plan(program: &Program) -> Vec<LaunchRow> {
-    let row = |part, launch: &Launch| {
-        let writes = launch.call.args().iter().zip(&launch.args);
-        let writes = writes.filter(|(arg, _)| arg.access != crate::ops::Access::Read);
-        let writes = writes.filter_map(|(_, slot)| {
-            let slot = &program.slots[(*slot)?.0];
-            Some(slot.place().map_or(slot.name.clone(), |place| place.to_string()))
-        });
-        LaunchRow {
-            part,
-            kernel: launch.call.name(),
-            layer: launch.layer.clone(),
-            flops: launch.call.flops(),
-            bytes: null::bytes(program, launch),
-            writes: writes.collect::<Vec<_>>().join(", "),
-        }
+fn layers(graph: &Graph) -> Vec<LayerRow> {
+    let row = |node: &Node| LayerRow {
+        name: node.name.clone(),
+        layer: node.layer.name(),
+        inputs: node.inputs.iter().map(|NodeId(i)| *i).collect(),
+        shape: node.shape.sides(),
     };
-    let hoisted = program.prologue.iter().map(|l| row("prologue", l));
-    let bodies = program.bodies.iter().flat_map(|b| b.launches.iter().map(|l| row(b.name, l)));
-    hoisted.chain(bodies).collect()
+    graph.nodes.iter().map(row).collect()
 }
 
-/// `1536` -> `1.5 KiB`.
-fn bytes(n: u64) -> String {
-    let mut value = n as f64;
-    for unit in ["B", "KiB", "MiB"] {
-        if value < 1024.0 {
-            let digits = usize::from(unit != "B");
-            return format!("{value:.digits$} {unit}");
-        }
-        value /= 1024.0;
-    }
-    format!("{value:.2} GiB")
+/// Where in the plan the launches of each body are.
+fn parts(program: &Program) -> Vec<Range<usize>> {
+    let mut end = program.prologue.len();
+    let part = |body: &Body| {
+        let start = end;
+        end += body.launches.len();
+        start..end
+    };
+    program.bodies.iter().map(part).collect()
 }
 
-impl fmt::Display for Inspection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [c, h, w] = self.state;
-        let [eval, step] = [self.flops_per_eval, self.flops_per_step].map(|f| f as f64 / 1e9);
-        writeln!(f, "model        {}: {c}x{h}x{w}, {} layers", self.model, self.layers)?;
-        writeln!(f, "parameters   {} ({})", self.parameters, bytes(self.weight_bytes))?;
-        writeln!(
-            f,
-            "trajectory   {} {} steps, NFE {}, batch {}, guidance {}, {}, {}",
-            self.solver,
-            self.steps,
-            self.nfe,
-            self.batch,
-            self.guidance,
-            self.precision,
-            self.scheduler
-        )?;
-        writeln!(
-            f,
-            "launches     {} a step ({} with a split sum), {} hoisted, {} in all",
-            self.launches_per_step, self.launches_split_k, self.launches_hoisted, self.launches
-        )?;
-        writeln!(f, "work         {eval:.3} GFLOP an evaluation, {step:.3} a step of the batch")?;
-        let (used, bound) = (self.activation_bytes, self.activation_lower_bound_bytes);
-        writeln!(
-            f,
-            "activations  {} ({:.2}x the lower bound of {}), tables {}, all buffers {}",
-            bytes(used),
-            used as f64 / bound.max(1) as f64,
-            bytes(bound),
-            bytes(self.hoisted_bytes),
-            bytes(self.allocated_bytes)
-        )?;
-        let mut part = "";
-        for row in &self.plan {
-            if row.part != part {
-                part = row.part;
-                writeln!(f, "\n{part:<48}{:>10} {:>10}  writes", "MFLOP", "moved")?;
-            }
-            writeln!(
-                f,
-                "  {:<15}{:<31}{:>10.2} {:>10}  {}",
-                row.kernel,
-                row.layer,
-                row.flops as f64 / 1e6,
-                bytes(row.bytes),
-                row.writes
-            )?;
-        }
-        writeln!(f, "\nslots")?;
-        for slot in &self.slots {
-            writeln!(f, "  {:<15}{:<5}{:>10}", slot.name, slot.dtype, bytes(slot.bytes))?;
-        }
-        Ok(())
-    }
+/// The floors of a step and of the run, from those of their launches.
+fn floors(program: &Program, plan: &[LaunchRow], step: &Range<usize>) -> [f64; 2] {
+    let sum = |part: Range<usize>| plan[part].iter().filter_map(|row| row.floor_us).sum::<f64>();
+    let bodies: Vec<f64> = parts(program).into_iter().map(sum).collect();
+    let rows: f64 = program.rows.iter().map(|row| bodies[row.body]).sum();
+    [sum(step.clone()), sum(0..program.prologue.len()) + rows]
 }

@@ -1,7 +1,6 @@
 // sums = x weight, added rounds * MATRIX_CHAIN times, one after another; the same n times over.
 // x [32, 16], weight [16, 32], sums [n, 32, 32] in f32.
-// One subgroup a block of 32x32 sums in registers, as many in a workgroup as TILE_M says; without
-// cooperative matrices one workgroup a block, four sums a thread.
+// A subgroup keeps a block of 32x32 sums, a workgroup TILE_M rows; without matrices 256 threads do.
 // Arithmetic: 2 * 32 * 32 * 16 for each product, the most that matrix units do; bytes but for sums.
 // Reference: src/ops/matrix_multiply_add.rs
 //!include grid

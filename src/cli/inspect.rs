@@ -46,17 +46,20 @@ fn beside(path: &Path) -> &Path {
     parent.unwrap_or(Path::new("."))
 }
 
+/// Gives the text of a picture's file.
+type Draw = fn(&Inspection) -> String;
+
 /// A picture that was asked for.
 struct Picture {
     path: PathBuf,
     what: &'static str,
-    draw: fn(&Inspection) -> String,
+    draw: Draw,
 }
 
 /// What is to be drawn, each in a file of its own that can be written.
 fn pictures(args: &InspectArgs) -> Result<Vec<Picture>> {
     type Kind<'a> = (&'a str, &'a Option<PathBuf>, &'a [&'a str]);
-    let kinds: [(Kind, &str, fn(&Inspection) -> String); 3] = [
+    let kinds: [(Kind, &str, Draw); 3] = [
         (("--memory", &args.memory, &["svg"]), "values in memory over time", picture::memory),
         (("--svg", &args.svg, &["svg"]), "the graph before and after fusion", picture::graph),
         (("--dot", &args.dot, &["dot", "gv"]), "the same for Graphviz", picture::dot),

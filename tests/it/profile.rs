@@ -3,8 +3,11 @@
 
 use super::binary::Place;
 use super::case_program::NoWeights;
+use super::cli::interrupt;
 use super::cuda::Machine;
 use super::{device, golden};
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use unnoise::backend::cpu::Cpu;
@@ -236,6 +239,39 @@ fn a_profile_is_shown_by_kernel_layer_and_step() {
     }
     let names = ["conv2d", " more, ", "once", "of roofline", "without"];
     assert!(names.iter().all(|name| ran.stdout.contains(name)), "{}", ran.stdout);
+}
+
+/// The files hold the run of the table, and nothing else is left beside them.
+#[test]
+fn a_profile_leaves_a_page_and_a_trace() {
+    let place = Place::new();
+    let found = profile(&place, "--device cpu --trace trace.json --html page.html");
+    assert_eq!(place.names("."), ["page.html", "trace.json"]);
+    let trace = place.value("trace.json");
+    let total = &trace["otherData"]["total_us"];
+    assert_eq!(total, &found["total_us"]);
+    let events = trace["traceEvents"].as_array().unwrap();
+    let launches = events.iter().filter(|event| event["cat"] == "conv2d").count();
+    let rows = found["rows"].as_array().unwrap().iter().filter(|row| row["kernel"] == "conv2d");
+    let calls: u64 = rows.map(|row| row["calls"].as_u64().unwrap()).sum();
+    assert_eq!(launches as u64, calls);
+    let page = std::fs::read_to_string(place.path("page.html")).unwrap();
+    assert!(page.contains(CONV) && page.contains("default-src 'none'"));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_profile() {
+    let place = Place::new();
+    // Its roofline is measured after compiling, then hundreds of runs are timed.
+    let line = "profile --device cpu --steps 200 --runs 500 --html page.html";
+    let mut child = place.command(line).stderr(Stdio::piped()).spawn().unwrap();
+    let mut words = BufReader::new(child.stderr.take().unwrap()).lines();
+    let ready = |_: &mut _| words.next().is_some_and(|l| l.unwrap().starts_with("compiled"));
+    let (code, took) = interrupt(child, ready);
+    assert_eq!(code, 130);
+    assert!(took < Duration::from_secs(10), "it took {took:?}");
+    assert_eq!(place.names("."), [""; 0]);
 }
 
 /// Keeps a roofline of the device that the stand-ins are, which would take them minutes to measure.

@@ -99,8 +99,8 @@ pub fn words(plan: &Plan, compared: &Option<Vec<Compared>>) -> String {
             verdict(comparison).to_string(),
         ]);
     }
-    let allowed = 100.0 * plan.threshold;
-    format!("\nagainst the baseline, {allowed:.3}% more is allowed\n{}", table(&lines))
+    let allowed = (1e5 * plan.threshold).round() / 1e3;
+    format!("\nagainst the baseline, {allowed}% more is allowed\n{}", table(&lines))
 }
 
 fn verdict(comparison: &Comparison) -> &'static str {

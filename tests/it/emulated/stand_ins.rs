@@ -32,7 +32,9 @@ pub fn stand_ins() -> Result<PathBuf, String> {
     let text: String = names
         .map(|name| fs::read_to_string(source(&name)).map_err(|e| format!("{name}: {e}")))
         .collect::<Result<_, _>>()?;
-    let made = folder().join(format!("cuda-{}", digest(&text)));
+    // They know where the sources lie, as another clone's do not.
+    let made =
+        folder().join(format!("cuda-{}", digest(&format!("{text}{}", source("").display()))));
     fs::create_dir_all(&made).map_err(|e| e.to_string())?;
     let library = |(name, parts): &(&str, &[&str])| match made.join(name) {
         there if there.exists() => Ok(()),

@@ -37,6 +37,7 @@ impl Kernel {
             fuse: self.fuse,
             trace: false,
             table_bytes: TABLE_BYTES,
+            projection: Default::default(),
         };
         Program::build(&self.graph, &one_row(), &options)
     }

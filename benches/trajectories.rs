@@ -64,6 +64,7 @@ impl Subject {
             fuse: ablation.fuse,
             trace: false,
             table_bytes: TABLE_BYTES,
+            projection: Default::default(),
         };
         let trajectory = trajectory.unwrap_or_else(|e| panic!("{e}"));
         Program::build(&self.model.graph, &trajectory, &options)

@@ -17,6 +17,8 @@ mod case_program;
 mod catalogue;
 #[path = "it/cli.rs"]
 mod cli;
+#[path = "it/cli_edit.rs"]
+mod cli_edit;
 #[path = "it/cli_solvers.rs"]
 mod cli_solvers;
 #[path = "it/cli_tune.rs"]
@@ -39,6 +41,8 @@ mod device_catalogue;
 mod device_solver;
 #[path = "it/devices.rs"]
 mod devices;
+#[path = "it/edit.rs"]
+mod edit;
 #[path = "it/emulated/mod.rs"]
 mod emulated;
 #[path = "it/emulator.rs"]

@@ -63,6 +63,7 @@ impl Subject {
             fuse: true,
             trace: false,
             table_bytes: TABLE_BYTES,
+            projection: Default::default(),
         };
         let trajectory = trajectory.unwrap_or_else(|e| panic!("{e}"));
         Program::build(&self.graph, &trajectory, &options)

@@ -66,6 +66,8 @@ fn of_whole(call: &Call, kernel: &impl Constants) -> Result<u64> {
         Call::Noise(p) => p.b as u64 * p.numel.div_ceil(4) as u64,
         Call::SolverStep(p) => p.b as u64 * (p.c as u64 * p.hw as u64).div_ceil(4),
         Call::Combine(p) => p.b as u64 * p.numel.div_ceil(4) as u64,
+        Call::Replace(p) if p.grouped() => p.b as u64 * u64::from(p.groups().0),
+        Call::Replace(p) => p.b as u64 * p.numel().div_ceil(4) as u64,
         Call::Predict(p) => p.b as u64 * p.c as u64 * p.hw as u64,
         Call::Guidance(p) => p.b as u64 * p.cf as u64 * p.hw as u64,
     };

@@ -41,6 +41,10 @@ pub struct RunInputs {
     pub condition: Vec<u32>,
     /// Empty unless the program takes draws from the host.
     pub draws: Vec<f32>,
+    /// Empty unless the program starts from known data or keeps a part of them.
+    pub known: Vec<f32>,
+    /// Empty unless it keeps what a mask leaves.
+    pub mask: Vec<f32>,
 }
 
 impl RunInputs {
@@ -50,6 +54,8 @@ impl RunInputs {
             Input::Run => &self.run,
             Input::Condition => &self.condition,
             Input::Draws => bytemuck::cast_slice(&self.draws),
+            Input::Known => bytemuck::cast_slice(&self.known),
+            Input::Mask => bytemuck::cast_slice(&self.mask),
         }
     }
 

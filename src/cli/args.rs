@@ -1,5 +1,6 @@
 //! What was typed. Nothing here looks at a file or a device.
 
+use super::edit::EditArgs;
 use clap::{ArgAction, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -41,6 +42,8 @@ pub struct SampleArgs {
     /// [rows, N, C, H, W] to an .npy
     #[arg(long)]
     pub trace: bool,
+    #[command(flatten)]
+    pub edit: EditArgs,
 }
 
 /// What is said below the flags of `bench`.

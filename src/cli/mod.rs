@@ -5,6 +5,7 @@ mod args;
 mod bench;
 mod compare;
 mod devices;
+mod edit;
 mod inspect;
 mod profile;
 mod progress;

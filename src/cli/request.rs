@@ -38,6 +38,7 @@ impl PlanArgs {
             hoist: self.hoist,
             trace: false,
             shard: shard(&self.shard, count)?,
+            task: None,
         })
     }
 
@@ -98,7 +99,7 @@ pub fn whole(flag: &str, text: Option<&str>, most: usize) -> Result<Option<usize
 }
 
 /// A finite number that is not negative.
-fn real(flag: &str, text: Option<&str>) -> Result<Option<f64>> {
+pub fn real(flag: &str, text: Option<&str>) -> Result<Option<f64>> {
     let Some(text) = text else { return Ok(None) };
     match f64::from_str(text) {
         Ok(x) if x.is_finite() && x >= 0.0 => Ok(Some(x)),

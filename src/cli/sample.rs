@@ -9,11 +9,12 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use unnoise::backend::Observer;
-use unnoise::error::Result;
+use unnoise::error::{Error, Result};
 use unnoise::model::Model;
 use unnoise::output::{Identity, Run};
 use unnoise::program;
 use unnoise::sampler::{Classes, Request, Sampler};
+use unnoise::solver;
 
 /// Samples of a run of which nothing was said: a grid of 8 by 8.
 const COUNT: usize = 64;
@@ -64,7 +65,16 @@ pub fn run(args: &SampleArgs) -> Result<()> {
     args.run.device()?;
     let model = args.run.plan.open_model()?;
     let count = if model.mixture.is_some() { POINTS } else { COUNT };
-    let request = Request { trace: args.trace, ..args.run.plan.request(count)? };
+    let task = args.edit.task(&model)?;
+    let request = Request { trace: args.trace, task, ..args.run.plan.request(count)? };
+    if request.task.is_none() && solver_inverts(&model, &request)? {
+        return Err(Error::invalid(
+            "--solver",
+            "--init beside it: an inversion goes from pictures to noise",
+            "no pictures",
+            "give --init FILE",
+        ));
+    }
     request.check(&model)?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{}.png", model.name)));
     // Before any work: nobody waits for samples that cannot be written.
@@ -119,6 +129,12 @@ pub fn run(args: &SampleArgs) -> Result<()> {
     } else {
         print(&words)
     }
+}
+
+/// Whether the run goes from data to noise.
+fn solver_inverts(model: &Model, request: &Request) -> Result<bool> {
+    let named = request.solver.as_ref().or(model.settings.solver.as_ref());
+    named.map_or(Ok(false), |name| Ok(solver::find(name)?.inverts()))
 }
 
 /// What the writer has to know: the run as it is with every default filled in.

@@ -15,6 +15,7 @@ mod output;
 mod parallel;
 pub mod philox;
 mod random;
+pub mod replace;
 mod rowmap;
 mod tile;
 
@@ -265,6 +266,7 @@ catalogue! {
     multiply_add: MultiplyAdd,
     noise: Noise,
     predict: Predict,
+    replace: Replace,
     resample: Resample,
     scale_shift: ScaleShift,
     solver_step: SolverStep,
@@ -278,6 +280,7 @@ pub fn constants() -> Vec<(&'static str, u32)> {
     all.extend_from_slice(activation::CONSTANTS);
     all.extend_from_slice(matrix_multiply_add::CONSTANTS);
     all.extend_from_slice(multiply_add::CONSTANTS);
+    all.extend_from_slice(replace::CONSTANTS);
     all.extend_from_slice(resample::CONSTANTS);
     all.extend_from_slice(row::CONSTANTS);
     all.extend(control::layout::constants());

@@ -9,7 +9,7 @@ use crate::graph::{Graph, Shape};
 use crate::ops::Span;
 use crate::ops::moments::{self, Region};
 use crate::plan::{self, Domain, Kernel, KernelId, Lifetime, Plan, Sizes};
-use crate::solver::Trajectory;
+use crate::solver::{Projection, Trajectory};
 use crate::tensor::DType;
 
 /// Where the noise comes from, see [`crate::ops::noise`].
@@ -43,6 +43,8 @@ pub struct Options {
     pub trace: bool,
     /// A hoisted table larger than this stays in the loop.
     pub table_bytes: usize,
+    /// What rows that keep a part of known data replace ([`crate::solver::Row::known`]).
+    pub projection: Projection,
 }
 
 /// The default of [`Options::table_bytes`]: far below every adapter's largest binding.
@@ -69,6 +71,9 @@ impl Program {
         Builder::new(graph, &plan, trajectory, options).finish()
     }
 }
+
+/// A body, and whether its rows end with the whole state replaced, a part of it, or nothing.
+type Kind = (usize, Option<bool>);
 
 struct Builder<'a> {
     graph: &'a Graph,
@@ -134,6 +139,27 @@ impl<'a> Builder<'a> {
             step.extend(self.solver.controlled(&mut self.slots, f));
             bodies.push(Body { name: "controlled", launches: step });
         }
+        let guided = self.options.guided;
+        let mut kinds: Vec<Kind> = (0..bodies.len()).map(|body| (body, None)).collect();
+        let rows = self.trajectory.rows.iter().map(|row| {
+            let (body, time) = match &row.eval {
+                None if row.stage.is_some() => (2, 0),
+                None => (0, 0),
+                Some(eval) => (1 + usize::from(table::is_controlled(row, guided)), eval.time),
+            };
+            let kind = (body, row.known.map(|known| known.whole));
+            let found = kinds.iter().position(|known| *known == kind);
+            let body = found.unwrap_or_else(|| {
+                kinds.push(kind);
+                kinds.len() - 1
+            });
+            RowRef { body, time: time as u32 }
+        });
+        let rows: Vec<RowRef> = rows.collect();
+        for (body, whole) in kinds.split_off(bodies.len()) {
+            let body = self.solver.replacing(&bodies[body], whole == Some(true));
+            bodies.push(body);
+        }
         let output = match self.solver.trace(&self.slots) {
             Some((launch, trace)) => {
                 bodies.iter_mut().for_each(|body| body.launches.push(launch.clone()));
@@ -141,17 +167,8 @@ impl<'a> Builder<'a> {
             }
             None => self.solver.x,
         };
-        let guided = self.options.guided;
-        let rows = self.trajectory.rows.iter().map(|row| match &row.eval {
-            None if row.stage.is_some() => RowRef { body: 2, time: 0 },
-            None => RowRef { body: 0, time: 0 },
-            Some(eval) => {
-                let body = if table::is_controlled(row, guided) { 2 } else { 1 };
-                RowRef { body, time: eval.time as u32 }
-            }
-        });
         Program {
-            rows: rows.collect(),
+            rows,
             prologue,
             bodies,
             output,

@@ -63,6 +63,10 @@ pub enum Input {
     Condition,
     /// Draws made by the host, `[draws, B, C, H, W]` f32.
     Draws,
+    /// Known data, `[B, C, H, W]` f32, see [`crate::solver::Known`].
+    Known,
+    /// What of them is to be redrawn, `[B, H, W]` f32, see [`crate::solver::Projection::Mask`].
+    Mask,
 }
 
 /// Where a slot's content comes from.

@@ -1,10 +1,10 @@
 //! The launches of one row: fused into `solver_step`, or step by step.
 
 use super::slots::Slots;
-use super::{Covers, Input, Launch, NoiseMode, Options, Program, SlotId, Source, table};
+use super::{Body, Covers, Input, Launch, NoiseMode, Options, Program, SlotId, Source, table};
 use crate::ops::control::{self, layout};
-use crate::ops::{combine, guidance, noise, predict, row, solver_step, trace};
-use crate::solver::{Reduce, Trajectory};
+use crate::ops::{combine, guidance, noise, predict, replace, row, solver_step, trace};
+use crate::solver::{Projection, Reduce, Trajectory};
 use crate::tensor::DType;
 
 /// The buffers of a trajectory and the sizes of its state and of the network's output
@@ -20,12 +20,17 @@ pub(super) struct Solver {
     live: Option<SlotId>,
     /// What the network is told of each sample's time, written by `control` in adaptive steps.
     pub times: Option<SlotId>,
+    /// Known data and the table of what becomes of them, where rows read them.
+    known: Option<[SlotId; 2]>,
+    mask: Option<SlotId>,
+    projection: Projection,
     /// The state after each of `rows` rows, if asked for.
     trace: Option<SlotId>,
     rows: u32,
     b: u32,
     c: u32,
     cf: u32,
+    w: u32,
     hw: u32,
     depth: u32,
     guided: bool,
@@ -59,6 +64,14 @@ impl Solver {
         let live = (controlled || adaptive)
             .then(|| slots.add("live", DType::F32, b * row::WORDS, Source::State));
         let times = adaptive.then(|| slots.add("live_times", DType::F32, b, Source::State));
+        let known = trajectory.rows.iter().any(|row| row.known.is_some()).then(|| {
+            let data = slots.add("known", DType::F32, n, Source::Input(Input::Known));
+            [data, slots.table("known_rows", DType::F32, table::known(trajectory))]
+        });
+        let keeps = trajectory.rows.iter().any(|row| row.known.is_some_and(|known| !known.whole));
+        let masked = keeps && options.projection == Projection::Mask;
+        let mask =
+            masked.then(|| slots.add("mask", DType::F32, b * h * w, Source::Input(Input::Mask)));
         let rows = trajectory.rows.len();
         let len = rows * slots[x].len;
         let trace = options.trace.then(|| slots.add("trace", DType::F32, len, Source::State));
@@ -71,11 +84,15 @@ impl Solver {
             history,
             live,
             times,
+            known,
+            mask,
+            projection: options.projection,
             trace,
             rows: rows as u32,
             b: b as u32,
             c: c as u32,
             cf: cf as u32,
+            w: w as u32,
             hw: (h * w) as u32,
             depth: depth as u32,
             guided,
@@ -152,6 +169,32 @@ impl Solver {
             false => args[4] = self.draws,
         }
         launch(params.into(), args)
+    }
+
+    /// A body whose rows end by replacing the whole state, or what the projection says.
+    pub fn replacing(&self, body: &Body, whole: bool) -> Body {
+        let [known, table] = self.known.expect("a row that replaces reads known data");
+        let (mode, threads, calls) = self.noise_mode();
+        let (kind, side) = match self.projection {
+            _ if whole => (replace::ALL, 1),
+            Projection::Mask => (replace::MASK, 1),
+            Projection::Channels => (replace::CHANNELS, 1),
+            Projection::Squares(side) => (replace::SQUARES, side as u32),
+        };
+        let (b, c, h, w) = (self.b, self.c, self.hw / self.w, self.w);
+        let params = replace::Params { b, c, h, w, kind, side, mode, threads, calls };
+        let mask = self.mask.filter(|_| kind == replace::MASK);
+        let run = Some(self.run);
+        let args = vec![Some(self.x), Some(known), mask, Some(table), run, self.draws];
+        let mut launches = body.launches.clone();
+        launches.push(launch(params.into(), args));
+        let name = match (body.name, whole) {
+            (_, true) => "start",
+            ("update", false) => "update, replace",
+            ("step", false) => "step, replace",
+            _ => "controlled, replace",
+        };
+        Body { name, launches }
     }
 
     /// The launch that ends every row of a traced program, and the slot of the trace.

@@ -49,6 +49,22 @@ pub(super) fn rows(trajectory: &Trajectory, setting: Setting) -> Vec<u32> {
     bytemuck::cast_slice(&rows).to_vec()
 }
 
+/// The table that `replace` reads: of each row what known data and noise are multiplied by, and
+/// its draw.
+pub(super) fn known(trajectory: &Trajectory) -> Vec<u32> {
+    let row = |row: &Row| {
+        let Some(known) = row.known else { return DeviceRow::default() };
+        let x = Mix { x0: known.alpha as f32, z0: known.sigma as f32, ..Mix::default() };
+        let mut d = DeviceRow { x, ..DeviceRow::default() };
+        if let Some(draw) = known.draw {
+            (d.z0_step, d.z0_stream, d.z0_index) = (draw.step, draw.stream, draw.index);
+        }
+        d
+    };
+    let rows: Vec<DeviceRow> = trajectory.rows.iter().map(row).collect();
+    bytemuck::cast_slice(&rows).to_vec()
+}
+
 /// What is known beforehand of a row that follows the progress of each sample.
 fn staged_row(adaptive: &Adaptive, stage: Stage, setting: Setting) -> DeviceRow {
     let mut d = DeviceRow { stage: adaptive::stage(stage), ..DeviceRow::default() };

@@ -138,6 +138,7 @@ impl Program {
             Call::Combine(p) => ring(1, p.depth),
             Call::SolverStep(p) => ring(2, p.depth).and_then(|()| draw(2, 4)),
             Call::Noise(_) => draw(0, 2),
+            Call::Replace(_) => draw(3, 5),
             Call::Control(p) => {
                 let ranks = read(2).map(|r| r.threshold_rank).max();
                 below("a rank", ranks, (p.c * p.hw).max(1))?;

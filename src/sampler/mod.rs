@@ -1,16 +1,20 @@
 //! The library's front door: a model, a request and a backend make a [`Sampler`].
 
 mod compare;
+mod edit;
 mod exact;
 mod inspect;
+mod precision;
 mod profile;
 mod request;
 
 pub use compare::{Compared, Comparison, Measured, Skipped, compare};
+pub use edit::{Arrays, Task, slerp};
 pub use inspect::{
     Arena, Inspection, LaunchRow, LayerRow, MemoryMap, SlotRow, Value, bytes, inspect,
 };
-pub use request::{Classes, Precision, Request, Shard};
+pub use precision::Precision;
+pub use request::{Classes, Request, Shard};
 
 use crate::backend::tune::Tuned;
 use crate::backend::{Backend, Observer, RunInputs, RunStats, Session};
@@ -252,6 +256,10 @@ impl Sampler {
             self.inputs.condition.extend(std::iter::repeat_n(null, batch));
         }
         let numel = self.shape.iter().product::<usize>();
+        if let Some(editing) = &self.resolved.editing {
+            let (known, mask) = editing.inputs((0..batch).map(index));
+            (self.inputs.known, self.inputs.mask) = (known, mask);
+        }
         self.inputs.draws.clear();
         for draw in 0..self.draws.draws {
             for i in 0..batch {
@@ -354,6 +362,7 @@ fn options(
         fuse: request.fuse,
         trace: request.trace,
         table_bytes: program::TABLE_BYTES,
+        projection: resolved.editing.as_ref().map(|editing| editing.projection).unwrap_or_default(),
     })
 }
 

@@ -1,5 +1,7 @@
 //! What a person asks for, and what it comes to for a model.
 
+use super::edit::{Editing, Task};
+use super::precision::Precision;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::noise::NoiseKind;
@@ -7,36 +9,6 @@ use crate::solver::{self, GuidanceOptions, SchedulerConfig, Sigmas, SolverInfo, 
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::str::FromStr;
-
-/// Element type of activations and weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Precision {
-    /// f16 on a GPU that has it, else f32.
-    #[default]
-    Auto,
-    F32,
-    F16,
-    Bf16,
-}
-
-impl FromStr for Precision {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "auto" => Ok(Precision::Auto),
-            "f32" => Ok(Precision::F32),
-            "f16" => Ok(Precision::F16),
-            "bf16" => Ok(Precision::Bf16),
-            _ => Err(Error::invalid(
-                "--precision",
-                "auto, f32, f16 or bf16",
-                format!("'{text}'"),
-                "choose one of these",
-            )),
-        }
-    }
-}
 
 /// Which classes to draw; sample i takes class i modulo the list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,6 +59,8 @@ pub struct Request {
     /// Bring back the state after each row.
     pub trace: bool,
     pub shard: Shard,
+    /// What becomes of known data.
+    pub task: Option<Task>,
 }
 
 impl Default for Request {
@@ -110,6 +84,7 @@ impl Default for Request {
             hoist: true,
             trace: false,
             shard: Shard { index: 1, of: 1 },
+            task: None,
         }
     }
 }
@@ -134,6 +109,9 @@ impl Request {
         }
         if guidance.plus_plus {
             say("cfg-plus-plus", "true".into());
+        }
+        if let Some(task) = &self.task {
+            task.say(&mut said);
         }
         said
     }
@@ -167,6 +145,7 @@ pub(super) struct Resolved {
     pub indices: Range<usize>,
     /// What of the configuration the solver does not follow.
     pub notes: Vec<String>,
+    pub editing: Option<Editing>,
 }
 
 /// A list of all classes is not longer than this.
@@ -194,6 +173,7 @@ impl Resolved {
                 "draw the rest with another --seed",
             ));
         }
+        let editing = editing(model, request, &solver)?;
         let guidance = guidance(model, request)?;
         guidance_options(request, guidance)?;
         let indices = shard_indices(request.count, request.shard)?;
@@ -217,6 +197,7 @@ impl Resolved {
             null_class: settings.null_class.filter(|_| guidance != 1.0).map(|c| c as u32),
             batch: batch.min(indices.len().max(1)),
             indices,
+            editing,
         })
     }
 
@@ -235,6 +216,7 @@ impl Resolved {
             sigmas: request.sigmas,
             guidance: request.guidance_options,
             set: request.set.clone(),
+            edit: self.editing.as_ref().map(|editing| editing.edit).unwrap_or_default(),
         };
         let network = solver::Network {
             learned_variance: model.learned_variance,
@@ -273,6 +255,13 @@ impl Resolved {
         }
         labels
     }
+}
+
+/// The request's task, made ready.
+fn editing(model: &Model, request: &Request, solver: &str) -> Result<Option<Editing>> {
+    let solver = solver::find(solver)?;
+    let Some(task) = &request.task else { return Ok(None) };
+    Editing::new(task, model, solver, request.count).map(Some)
 }
 
 fn at_least_one(flag: &str) -> Error {

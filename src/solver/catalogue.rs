@@ -3,12 +3,12 @@
 use super::config::{Keys, SchedulerClass};
 use super::grid::{Grid, Request, Run};
 use super::{
-    GuidanceOptions, Level, Preconditioning, Process, Recorder, SchedulerConfig, Sigmas,
+    Edit, GuidanceOptions, Level, Preconditioning, Process, Recorder, SchedulerConfig, Sigmas,
     Trajectory, analytic_ddpm, consistency, ddim, ddim_inversion, ddpm, deis, dpm_adaptive,
     dpm_solver_1, dpm_solver_multistep, dpm_solver_singlestep, dpm2, dpm2_ancestral, dpmpp_2m,
     dpmpp_2m_sde, dpmpp_3m, dpmpp_3m_sde, dpmpp_sde, edm, er_sde, euler, euler_ancestral,
-    euler_maruyama, flow_euler, flow_heun, grid, heun, ipndm, langevin, lcm, lms, ode_rk4,
-    ode_rk45, pc, pndm, restart, reverse_diffusion, sa_solver, tcd, unipc,
+    euler_maruyama, flow_euler, flow_heun, grid, heun, ipndm, known, langevin, lcm, lms, ode_rk4,
+    ode_rk45, pc, pndm, repaint, restart, reverse_diffusion, sa_solver, tcd, unipc,
 };
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
@@ -59,6 +59,7 @@ const FAMILIES: &[&[SolverInfo]] = &[
     analytic_ddpm::SOLVERS,
     ddim::SOLVERS,
     ddim_inversion::SOLVERS,
+    repaint::SOLVERS,
     pndm::SOLVERS,
     ipndm::SOLVERS,
     deis::SOLVERS,
@@ -122,12 +123,6 @@ impl SolverInfo {
         ))
     }
 
-    /// The keys that the name fixes.
-    pub(super) fn fixed(&self) -> Map<String, Value> {
-        let value = |text| serde_json::from_str(text).expect("a fixed key holds JSON");
-        self.fixes.iter().map(|(key, text)| (key.to_string(), value(text))).collect()
-    }
-
     /// The solver that a configuration was written for: of those that stand for its class the one
     /// whose fixed keys agree with most of the configuration's.
     ///
@@ -167,6 +162,8 @@ pub struct Options {
     pub guidance: GuidanceOptions,
     /// Keys of the scheduler's configuration that are set by hand.
     pub set: Map<String, Value>,
+    /// What is taken from known data.
+    pub edit: Edit,
 }
 
 impl Options {
@@ -180,6 +177,7 @@ impl Options {
             sigmas: None,
             guidance: GuidanceOptions::default(),
             set: Map::new(),
+            edit: Edit::default(),
         }
     }
 }
@@ -213,11 +211,13 @@ pub struct Setting<'a> {
     /// The timesteps to visit, in the same order, where the solver's class knows whole timesteps
     /// only.
     pub timesteps: Vec<usize>,
+    /// Steps of the whole run, of which [`Edit::strength`] may leave the first ones out.
+    pub steps: usize,
     pub network: Network,
     /// How the network is read.
     pub model: Preconditioning,
     /// The solver's class.
-    grid: Grid,
+    pub(super) grid: Grid,
 }
 
 impl<'a> Setting<'a> {
@@ -256,10 +256,24 @@ impl<'a> Setting<'a> {
             config.keys_for(config.class, &fixed, &set, arguments)?
         };
         let request = Request { config, home, keys: &keys, own: &own, options };
-        let Run { process, levels, timesteps } = request.run(network)?;
+        let mut run = request.run(network)?;
+        let steps = run.levels.len() - 1;
+        known::cut(&mut run, options)?;
+        let Run { process, levels, timesteps } = run;
         let model = request.preconditioning(&process, network);
         let grid = Grid::of(home);
-        Ok(Setting { config, options, keys, process, levels, timesteps, network, model, grid })
+        Ok(Setting {
+            config,
+            options,
+            keys,
+            process,
+            levels,
+            timesteps,
+            steps,
+            network,
+            model,
+            grid,
+        })
     }
 
     /// Fails if eta is given to a solver whose noise does not depend on it.
@@ -327,8 +341,10 @@ pub fn record(config: &SchedulerConfig, options: &Options, network: Network) -> 
     let setting = Setting::new(config, options, home, &solver.fixed(), network)?;
     let mut recorder = Recorder::new(setting.model);
     recorder.guidance(options.guidance);
+    recorder.edit(options.edit, setting.levels[0]);
     (solver.record)(&setting, &mut recorder)?;
     let trajectory = recorder.finish();
+    known::check(solver, &setting, &trajectory)?;
     if network.discrete_time {
         whole_times(&trajectory, options)?
     }

@@ -43,8 +43,7 @@ impl<'a> Churn<'a> {
         if !(keys.s_min..=keys.s_max).contains(&sigma) {
             return level;
         }
-        let steps = self.run.levels.len() - 1;
-        let gamma = (keys.s_churn / steps as f64).min(SQRT_2 - 1.0);
+        let gamma = (keys.s_churn / self.run.steps as f64).min(SQRT_2 - 1.0);
         let sigma_hat = (1.0 + gamma) * sigma;
         let hat = self.run.level_of(sigma_hat);
         let lacking = (sigma_hat * sigma_hat - sigma * sigma).sqrt();

@@ -51,7 +51,7 @@ fn steps(run: &Setting) -> Vec<(Level, Level)> {
     if run.timesteps.is_empty() {
         return run.levels.windows(2).map(|step| (step[0], step[1])).collect();
     }
-    let stride = run.alpha_bar().len() / run.timesteps.len();
+    let stride = run.alpha_bar().len() / run.steps;
     let data = Level { time: 0.0, alpha: 1.0, sigma: 0.0 };
     let end = if run.keys.set_alpha_to_one { data } else { run.level(0) };
     let step = |&t: &usize| (run.level(t), t.checked_sub(stride).map_or(end, |s| run.level(s)));

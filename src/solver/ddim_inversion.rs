@@ -40,7 +40,7 @@ fn ddim_inversion(run: &Setting, rec: &mut Recorder) -> Result<()> {
         }
         return Ok(());
     }
-    let stride = run.alpha_bar().len() / run.timesteps.len();
+    let stride = run.alpha_bar().len() / run.steps;
     for &t in &run.timesteps {
         let from = t.checked_sub(stride).map_or(start(run), |s| run.level(s));
         let to = run.level(t);

@@ -47,7 +47,7 @@ fn deis(run: &Setting, rec: &mut Recorder) -> Result<()> {
     rec.clipped_eps();
     rec.initial_noise(run.initial_scale());
     let steps = run.levels.len() - 1;
-    let lower_final = run.keys.lower_order_final && steps < SHORT;
+    let lower_final = run.keys.lower_order_final && run.steps < SHORT;
     for (i, step) in run.levels.windows(2).enumerate() {
         let (from, to) = (step[0], step[1]);
         let left = if lower_final { steps - i } else { steps };

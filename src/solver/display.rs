@@ -36,6 +36,12 @@ impl Trajectory {
                 parts.push(format!("{name} = {}", sum(expr, row)));
             }
         }
+        if let Some(known) = row.known {
+            let part = if known.whole { "x" } else { "known part" };
+            let z = known.draw.map_or("z".into(), |draw| format!("z{}", draw.index));
+            let terms = join([(known.alpha, "y".into()), (known.sigma, z)]);
+            parts.push(format!("{part} = {terms}"));
+        }
         if let Some(snr) = row.snr {
             parts.push(format!("snr {}, factor {}", digits(snr.ratio), digits(snr.factor)));
         }

@@ -40,7 +40,7 @@ pub(super) fn multistep_order(run: &Setting, highest: usize, i: usize) -> usize 
     if i == steps && (run.keys.euler_at_final || run.levels[i].sigma == 0.0) {
         return 1;
     }
-    let cautious = run.keys.lower_order_final && steps < 15;
+    let cautious = run.keys.lower_order_final && run.steps < 15;
     let left = if cautious { steps + 1 - i } else { highest };
     highest.min(i).min(left)
 }

@@ -154,9 +154,8 @@ fn third(run: &Setting, step: &Step, r: [f64; 2], [m_s, m_u, m_v]: [Term; 3]) ->
 /// reached, shorter blocks end the run (2206.00927, section 3.4), and the last step of all is of
 /// order one where it reaches the data.
 fn blocks<'a>(run: &'a Setting<'_>) -> Vec<&'a [Level]> {
-    let order = run.keys.solver_order;
-    let steps = run.levels.len() - 1;
-    let reaches_data = run.levels[steps].sigma == 0.0;
+    let (order, steps) = (run.keys.solver_order, run.steps);
+    let reaches_data = run.levels[run.levels.len() - 1].sigma == 0.0;
     let mut lengths = vec![order; steps / order];
     if run.keys.lower_order_final || reaches_data || !steps.is_multiple_of(order) {
         match steps % order {
@@ -171,10 +170,14 @@ fn blocks<'a>(run: &'a Setting<'_>) -> Vec<&'a [Level]> {
         lengths.pop();
         lengths.extend([1, 1]);
     }
+    // A run that begins later begins within a block.
+    let mut left_out = steps + 1 - run.levels.len();
     let mut start = 0;
-    let block = |length| {
-        start += length;
-        &run.levels[start - length..=start]
+    let block = |length: usize| {
+        let taken = length.saturating_sub(left_out);
+        left_out -= length - taken;
+        start += taken;
+        (taken > 0).then(|| &run.levels[start - taken..=start])
     };
-    lengths.into_iter().map(block).collect()
+    lengths.into_iter().filter_map(block).collect()
 }

@@ -63,7 +63,7 @@ fn increments(run: &Setting, level: Level, next: Level) -> Result<(f64, f64)> {
             "use a solver of kind ode",
         ));
     }
-    let dt = 1.0 / (run.levels.len() - 1) as f64;
+    let dt = 1.0 / run.steps as f64;
     let beta_dt = |min: f64, max: f64| (min + level.time * (max - min)) * dt;
     Ok(match run.process {
         Process::VariancePreserving { beta_min, beta_max } => {

@@ -43,6 +43,7 @@ mod guidance;
 mod heun;
 mod interpreter;
 mod ipndm;
+mod known;
 mod langevin;
 mod lcm;
 mod level;
@@ -55,6 +56,7 @@ mod pndm;
 mod precondition;
 mod process;
 mod recorder;
+mod repaint;
 mod restart;
 mod reverse_diffusion;
 mod sa_solver;
@@ -74,7 +76,8 @@ pub use config::{
 pub use expr::{Expr, Term};
 pub use families::SOLVER_FAMILIES;
 pub use guidance::{Guidance, GuidanceOptions};
-pub use interpreter::{Interpreter, Real};
+pub use interpreter::{Given, Interpreter, Real};
+pub use known::{Edit, Known, Projection, Start};
 pub use level::Level;
 pub use precondition::{Coordinates, Preconditioning, PredictionType, TimeInput};
 pub use process::Process;
@@ -182,6 +185,8 @@ pub struct Row {
     pub draws: Vec<Draw>,
     /// The update of x takes the step size of a Langevin corrector.
     pub snr: Option<Snr>,
+    /// What of the new state is replaced by data that are known.
+    pub known: Option<Known>,
     /// The row evaluates, and its level and its update follow from the progress of each sample, see
     /// [`Adaptive`]; `eval`, `x`, `saved` and `push` are empty.
     pub stage: Option<Stage>,

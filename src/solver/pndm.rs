@@ -50,7 +50,7 @@ const RUNGE_KUTTA_STEPS: usize = 3;
 /// A step goes from t to t - floor(T / n), as PNDMScheduler counts, whatever the spacing.
 fn pndm(run: &Setting, rec: &mut Recorder) -> Result<()> {
     check(run)?;
-    let stride = run.alpha_bar().len() / run.timesteps.len();
+    let stride = run.alpha_bar().len() / run.steps;
     let mut pndm = Pndm { run, stride, slopes: Vec::new(), pushes: 0 };
     rec.initial_noise(run.initial_scale());
     if run.keys.skip_prk_steps {

@@ -5,8 +5,8 @@
 //! not in its input, and panics.
 
 use super::{
-    Adaptive, Draw, Eval, Expr, GuidanceOptions, Level, Preconditioning, Reduce, Row, Snr, Stage,
-    Term, Trajectory,
+    Adaptive, Draw, Edit, Eval, Expr, GuidanceOptions, Known, Level, Preconditioning, Reduce, Row,
+    Snr, Stage, Start, Term, Trajectory,
 };
 
 /// Draws that one row may name ([`Term::Noise`] 0 and 1).
@@ -25,6 +25,11 @@ pub struct Recorder {
     pushes: usize,
     history: usize,
     adaptive: Option<Adaptive>,
+    edit: Edit,
+    /// Where known data come in, if the run starts at them.
+    first: Option<Level>,
+    /// The solver says itself where the known part is replaced.
+    by_itself: bool,
 }
 
 impl Recorder {
@@ -41,7 +46,31 @@ impl Recorder {
             pushes: 0,
             history: 0,
             adaptive: None,
+            edit: Edit::default(),
+            first: None,
+            by_itself: false,
         }
+    }
+
+    /// What the run takes from known data, which a run that starts at them does at `first`.
+    pub fn edit(&mut self, edit: Edit, first: Level) {
+        self.edit = edit;
+        self.first = (edit.start == Start::Known).then_some(first);
+    }
+
+    /// Whether a part of what is known is kept.
+    pub fn keeps(&self) -> bool {
+        self.edit.keep
+    }
+
+    /// From here on only [`Recorder::known`] replaces what is known.
+    pub fn keeps_by_itself(&mut self) {
+        self.by_itself = true;
+    }
+
+    /// Ends this row with the known part as it is at `level`, with the noise of `draw`.
+    pub fn known(&mut self, level: Level, draw: Draw) {
+        self.open.known = Some(known(level, Some(draw), false));
     }
 
     /// What guidance does at which noise level, for the evaluations from here on.
@@ -66,16 +95,34 @@ impl Recorder {
         self.reduce = reduce;
     }
 
-    /// The row without an evaluation that starts every run: `x_T = scale z`.
+    /// The row without an evaluation that starts every run: `x_T = scale z`, or what is known.
     pub fn initial_noise(&mut self, scale: f64) {
-        let z = self.noise();
-        self.update(scale * z);
+        match self.edit.start {
+            Start::Noise => {
+                let z = self.noise();
+                self.update(scale * z);
+            }
+            Start::State => {
+                self.open.known = Some(known(DATA, None, true));
+                self.update(Expr::zero());
+            }
+            Start::Known => {
+                let z = self.noise();
+                let draw = self.name(z);
+                let first = self.first.expect("the level where a run starts is said before");
+                self.open.known = Some(known(first, Some(draw), true));
+                self.update(Expr::zero());
+            }
+        }
     }
 
     /// Evaluates the network on x at `level`, where `x = alpha x0 + sigma eps`. From here to the
     /// row's update, [`Term::X0`] and [`Term::Eps`] are its predictions.
     pub fn denoise(&mut self, level: Level) {
         assert!(self.open.eval.is_none(), "a row evaluates once: update before the next denoise");
+        if self.open == Row::default() {
+            self.replace(level);
+        }
         let time = self.model.time(level);
         let index = self.times.iter().position(|t| *t == time).unwrap_or_else(|| {
             self.times.push(time);
@@ -86,6 +133,25 @@ impl Recorder {
         let clipped_eps = self.model.clipped_eps && !guidance.unconditional_eps;
         let prediction = Preconditioning { clipped_eps, ..self.model }.at(level);
         self.open.eval = Some(Eval { time: index, prediction, log_variance: None, guidance });
+    }
+
+    /// Replaces the known part of the state as the last row left it, which is at `level`.
+    fn replace(&mut self, level: Level) {
+        let (count, draws) = (self.rows.len(), self.draws);
+        let Some(last) = self.rows.last_mut() else { return };
+        match &mut last.known {
+            // The very state that is asked about first.
+            Some(start) if start.whole && self.edit.start == Start::Known && count == 1 => {
+                *start = known(level, start.draw, true);
+            }
+            None if self.edit.keep && !self.by_itself => {
+                let step = count as u32 - 1;
+                let draw = Draw { step, stream: ROW_DRAWS as u32, index: draws };
+                last.known = Some(known(level, Some(draw), false));
+                self.draws += u32::from(level.sigma != 0.0);
+            }
+            _ => {}
+        }
     }
 
     /// Scales this row's noise by the standard deviation that the network predicts between
@@ -177,6 +243,9 @@ impl Recorder {
     /// The finished trajectory.
     pub fn finish(mut self) -> Trajectory {
         assert!(self.open == Row::default(), "the last row lacks its update");
+        if let (Some(last), true) = (self.rows.last_mut(), self.edit.keep && !self.by_itself) {
+            last.known = Some(known(DATA, None, false));
+        }
         if self.history == 0 {
             // No row reads what was pushed: there is no ring to push it into.
             self.rows.iter_mut().for_each(|row| row.push = None);
@@ -207,4 +276,13 @@ impl Recorder {
             }
         }
     }
+}
+
+/// Where the data lie.
+const DATA: Level = Level { time: 0.0, alpha: 1.0, sigma: 0.0 };
+
+/// What is known, at `level`.
+fn known(level: Level, draw: Option<Draw>, whole: bool) -> Known {
+    let draw = draw.filter(|_| level.sigma != 0.0);
+    Known { alpha: level.alpha, sigma: level.sigma, draw, whole }
 }

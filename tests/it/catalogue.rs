@@ -87,6 +87,7 @@ fn noise_and_guidance_that_a_solver_has_not_are_refused() {
         "dpmpp-3m-sde",
         "dpmpp-sde",
         "euler-ancestral",
+        "repaint",
         "sa-solver",
         "tcd",
     ];

@@ -7,7 +7,7 @@ use unnoise::ops::control::layout::REPORT;
 use unnoise::program::Program;
 use unnoise::solver::{
     Adaptive, Coordinates, GuidanceOptions, Interpreter, Method, Preconditioning, PredictionType,
-    Progress, Recorder, Reduce, Threshold, TimeInput,
+    Progress, Projection, Recorder, Reduce, Threshold, TimeInput,
 };
 
 fn network() -> Network {
@@ -35,7 +35,14 @@ fn run(adaptive: Adaptive, reduce: Reduce) -> Run {
     rec.reduce(reduce);
     let scale = adaptive.sigma_start;
     rec.adaptive(adaptive, scale, true);
-    Run { trajectory: rec.finish(), batch: 3, w: None, table: false, fuse: true }
+    Run {
+        trajectory: rec.finish(),
+        batch: 3,
+        w: None,
+        table: false,
+        fuse: true,
+        projection: Projection::Mask,
+    }
 }
 
 /// Programs of every method, fused and not.

@@ -9,10 +9,10 @@ use unnoise::graph::GraphBuilder;
 use unnoise::graph::{Graph, Shape};
 use unnoise::ops::Act;
 use unnoise::ops::philox::{normal_pair, philox4x32_10};
-use unnoise::program::{NoiseMode, Options, Program, TABLE_BYTES};
+use unnoise::program::{Input, NoiseMode, Options, Program, Source, TABLE_BYTES};
 use unnoise::solver::{
-    Draw, Eval, Expr, Guidance, Interpreter, Prediction, Reduce, Row, Snr, Term, Threshold,
-    Trajectory,
+    Draw, Eval, Expr, Given, Guidance, Interpreter, Known, Prediction, Projection, Reduce, Row,
+    Snr, Term, Threshold, Trajectory,
 };
 use unnoise::tensor::DType;
 
@@ -92,6 +92,7 @@ pub struct Run {
     pub w: Option<f64>,
     pub table: bool,
     pub fuse: bool,
+    pub projection: Projection,
 }
 
 /// Rows that read what there is to read: a ring of `depth`, the draws of before, a saved copy.
@@ -147,6 +148,16 @@ impl Writer {
         draw
     }
 
+    fn known(&mut self, step: usize) -> Known {
+        let noisy = !self.dice.one_in(3);
+        Known {
+            alpha: self.dice.between(0.2, 1.0),
+            sigma: if noisy { self.dice.between(0.2, 1.0) } else { 0.0 },
+            draw: noisy.then(|| self.draw(step, 2)),
+            whole: self.dice.one_in(3),
+        }
+    }
+
     fn row(&mut self, step: usize) -> Row {
         let mut row = Row::default();
         let mut terms = vec![Term::X, Term::Saved];
@@ -166,6 +177,7 @@ impl Writer {
             row.snr = Some(Snr { ratio: 0.16, factor: 0.95 });
             row.x = row.x + 0.5 * Term::Eps - 0.1 * Term::Noise(0);
         }
+        row.known = self.dice.one_in(4).then(|| self.known(step));
         self.pushes += usize::from(row.push.is_some());
         row
     }
@@ -185,6 +197,14 @@ fn random_run(seed: u64) -> (Network, Run) {
     let w = (!dice.one_in(3)).then(|| dice.between(1.5, 5.0));
     let reduce = if dice.one_in(3) { Reduce::Batch } else { Reduce::Sample };
     let depth = dice.below(10);
+    let [down, across] = network.hw;
+    let divides = |side: &usize| down.is_multiple_of(*side) && across.is_multiple_of(*side);
+    let side = (2..=down.min(across)).find(divides);
+    let projection = match dice.below(3) {
+        0 => Projection::Channels,
+        1 => side.map_or(Projection::Mask, Projection::Squares),
+        _ => Projection::Mask,
+    };
     let mut writer = Writer { dice, depth, learned, pushes: 0, draws: Vec::new() };
     let rows: Vec<Row> = (0..14).map(|step| writer.row(step)).collect();
     let trajectory = Trajectory {
@@ -195,7 +215,7 @@ fn random_run(seed: u64) -> (Network, Run) {
         reduce,
         adaptive: None,
     };
-    (network, Run { trajectory, batch, w, table, fuse })
+    (network, Run { trajectory, batch, w, table, fuse, projection })
 }
 
 pub fn program(network: &Network, run: &Run) -> Program {
@@ -209,6 +229,7 @@ pub fn program(network: &Network, run: &Run) -> Program {
         hoist: true,
         fuse: run.fuse,
         table_bytes: TABLE_BYTES,
+        projection: run.projection,
         trace: false,
     };
     Program::build(&network.graph(), &run.trajectory, &options)
@@ -229,20 +250,34 @@ pub fn philox_draw(draw: Draw, sample: usize, z: &mut [f64]) {
 pub fn noise(network: &Network, run: &Run) -> Vec<f64> {
     let numel = network.numel();
     let mut z = vec![0.0; run.trajectory.draws * run.batch * numel];
-    let draws = run.trajectory.rows.iter().flat_map(|row| &row.draws);
+    let rows = run.trajectory.rows.iter();
+    let known = |row: &Row| row.known.and_then(|known| known.draw);
+    let draws = rows.flat_map(|row| row.draws.iter().copied().chain(known(row)));
     for draw in draws {
         for sample in 0..run.batch {
             let at = (draw.index as usize * run.batch + sample) * numel;
-            philox_draw(*draw, sample, &mut z[at..at + numel]);
+            philox_draw(draw, sample, &mut z[at..at + numel]);
         }
     }
     z
 }
 
+/// Known data and masks of all samples.
+fn given(network: &Network, run: &Run) -> [Vec<f32>; 2] {
+    let data = values("known", &[run.batch, network.numel()]);
+    let share = |i: usize| [0.0, 1.0, 0.25][i % 3];
+    let mask = (0..run.batch * network.hw[0] * network.hw[1]).map(share).collect();
+    [data, mask]
+}
+
 fn on_host(network: &Network, run: &Run) -> Vec<f64> {
     let z = noise(network, run);
     let n = run.batch * network.numel();
-    Interpreter::new(&run.trajectory).samples(run.batch).run_guided(
+    let [data, mask] = given(network, run).map(|v| v.iter().map(|v| f64::from(*v)).collect());
+    let (data, mask): (Vec<f64>, Vec<f64>) = (data, mask);
+    let shape = [network.c, network.hw[0], network.hw[1]];
+    let given = Given { data: &data, mask: &mask, projection: run.projection, shape };
+    Interpreter::new(&run.trajectory).samples(run.batch).given(given).run_guided(
         n,
         run.w.unwrap_or(1.0),
         |x, time, conditional| network.host(x, time, usize::from(!conditional)),
@@ -264,7 +299,11 @@ pub fn on_device(backend: &dyn Backend, network: &Network, run: &Run) -> Vec<f32
         true => noise(network, run).iter().map(|z| *z as f32).collect(),
         false => Vec::new(),
     };
-    let inputs = RunInputs { run: words, condition, draws };
+    let [known, mask] = given(network, run);
+    let reads = |input| program.slots.iter().any(|slot| slot.source == Source::Input(input));
+    let known = if reads(Input::Known) { known } else { Vec::new() };
+    let mask = if reads(Input::Mask) { mask } else { Vec::new() };
+    let inputs = RunInputs { run: words, condition, draws, known, mask };
     let (stop, mut out) = (AtomicBool::new(false), vec![f32::NAN; program.output_len]);
     let mut observer = Observer { stop: &stop, rows_done: &mut |_| {} };
     let stats = session.run(&inputs, &mut observer, &mut out).unwrap();
@@ -302,6 +341,7 @@ fn a_norm_costs_one_launch_where_it_is_asked_for() {
         .map(random_run)
         .find(|(_, run)| run.fuse && run.trajectory.rows.iter().any(|row| row.snr.is_some()))
         .unwrap();
+    run.trajectory.rows.iter_mut().for_each(|row| row.known = None);
     let with = program(&network, &run);
     with.validate().unwrap();
     assert_eq!(launches(&with, 1), ["solver_step"]);

@@ -50,6 +50,7 @@ fn program(graph: &Graph, state: [usize; 3], labels: &[u32], combination: (bool,
         hoist: combination.1,
         trace: false,
         table_bytes: TABLE_BYTES,
+        projection: Default::default(),
     };
     Program::build(graph, &trajectory, &options)
 }

@@ -104,6 +104,7 @@ pub fn run(case: &Case, storage: DType) -> Vec<Vec<f64>> {
         Call::MultiplyAdd(p) => multiply_add(p, &mut m),
         Call::Noise(p) => solver::noise(p, &mut m),
         Call::Predict(p) => solver::predict(p, &mut m),
+        Call::Replace(p) => solver::replace(p, &mut m),
         Call::Resample(p) => resample(p, &mut m),
         Call::ScaleShift(p) => scale_shift(p, &mut m),
         Call::SolverStep(p) => solver::solver_step(p, &mut m),

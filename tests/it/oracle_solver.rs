@@ -261,3 +261,54 @@ pub fn solver_step(p: &ops::solver_step::Params, m: &mut Memory) {
         update(&row, m, [0, 5, 6], (at, b * c * hw, p.depth as usize), terms);
     }
 }
+
+/// The elements whose mean is replaced, for each element of a sample: found by where it lies.
+fn fellows(p: &ops::replace::Params, e: usize) -> Vec<usize> {
+    let (h, w, side) = (p.h as usize, p.w as usize, p.side as usize);
+    let place = |e: usize| (e / (h * w), e / w % h, e % w);
+    let (k, y, x) = place(e);
+    let together = |other: usize| {
+        let (l, v, u) = place(other);
+        match p.kind {
+            ops::replace::CHANNELS => (v, u) == (y, x),
+            _ => (l, v / side, u / side) == (k, y / side, x / side),
+        }
+    };
+    (0..p.numel() as usize).filter(|other| together(*other)).collect()
+}
+
+pub fn replace(p: &ops::replace::Params, m: &mut Memory) {
+    let (numel, hw) = (p.numel() as usize, (p.h * p.w) as usize);
+    let source = noise::Params {
+        b: p.b,
+        numel: p.numel(),
+        mode: p.mode,
+        threads: p.threads,
+        calls: p.calls,
+        per_sample: 0,
+    };
+    let before = m.numbers[0].clone();
+    for n in 0..p.b as usize {
+        let row = m.step(0, n);
+        let to = |m: &Memory, e: usize| {
+            let z = || draw(&source, &m.words[4], &m.numbers[5], names(&row)[0], (n, e));
+            times(row.x.x0, || m.numbers[1][n * numel + e]) + times(row.x.z0, z)
+        };
+        for e in 0..numel {
+            let x = before[n * numel + e];
+            m.numbers[0][n * numel + e] = match p.kind {
+                ops::replace::ALL => to(m, e),
+                ops::replace::MASK => match m.numbers[2][n * hw + e % hw] {
+                    1.0 => x,
+                    0.0 => to(m, e),
+                    mask => mask * x + (1.0 - mask) * to(m, e),
+                },
+                _ => {
+                    let group = fellows(p, e);
+                    let off = |e: &usize| to(m, *e) - before[n * numel + e];
+                    x + group.iter().map(off).sum::<f64>() / group.len() as f64
+                }
+            };
+        }
+    }
+}

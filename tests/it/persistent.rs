@@ -128,6 +128,7 @@ fn variants(model: &str, facts: Facts) -> Vec<(Variant, Call)> {
         hoist: true,
         fuse: true,
         table_bytes: TABLE_BYTES,
+        projection: Default::default(),
         trace: false,
     };
     let program = Program::build(&model.graph, &trajectory, &options);

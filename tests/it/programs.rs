@@ -72,6 +72,7 @@ fn of_solver(solver: &str, guided: bool, request: &Request, table_bytes: usize) 
         hoist: request.hoist,
         fuse: request.fuse,
         table_bytes,
+        projection: Default::default(),
         trace: false,
     };
     Program::build(&model.graph, &trajectory, &options)
@@ -277,7 +278,7 @@ fn indices_that_leave_a_buffer_are_refused() {
     let inputs = |conditions: &[u32]| RunInputs {
         run: vec![0; run_words(5)],
         condition: conditions.to_vec(),
-        draws: vec![],
+        ..RunInputs::default()
     };
     inputs(&[0, 1, 2, 3, 0, 0, 0, 0, 0, 0]).check(&program).unwrap();
     let message = inputs(&[4; 10]).check(&program).unwrap_err().to_string();
@@ -309,13 +310,15 @@ fn torch_cuda_noise_starts_as_known() {
             hoist: true,
             fuse,
             table_bytes: TABLE_BYTES,
+            projection: Default::default(),
             trace: false,
         };
         let program = Program::build(&model.graph, &trajectory, &options);
         let mut session = backend.prepare(&program, &model.weights().unwrap()).unwrap();
         let (stop, mut out) = (AtomicBool::new(false), vec![0.0; 32 * 32]);
         let mut observer = Observer { stop: &stop, rows_done: &mut |_| {} };
-        let inputs = RunInputs { run: vec![0; run_words(1)], condition: vec![0], draws: vec![] };
+        let inputs =
+            RunInputs { run: vec![0; run_words(1)], condition: vec![0], ..Default::default() };
         session.run(&inputs, &mut observer, &mut out).unwrap();
         for (found, known) in out.iter().zip(KNOWN) {
             assert!((found - known).abs() < 2e-6, "{}: {:?}", backend.name(), &out[..5]);

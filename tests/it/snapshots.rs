@@ -24,6 +24,7 @@ fn program(solver: &str, steps: usize) -> Program {
         fuse: true,
         trace: false,
         table_bytes: TABLE_BYTES,
+        projection: Default::default(),
     };
     Program::build(&model.graph, &trajectory, &options)
 }

@@ -45,6 +45,7 @@ macro_rules! embed_ops {
                 "multiply_add",
                 "noise",
                 "predict",
+                "replace",
                 "resample",
                 "scale_shift",
                 "solver_step",

@@ -274,6 +274,12 @@ keys! {
     correct_steps: usize = 1,
     /// Step of annealed Langevin dynamics over sigma^2; the solver's own if not set.
     langevin_step: Option<f64> = None,
+    /// Noise of a class that has it as a key: 0 none, 1 as ddpm.
+    eta: f64 = 0.0,
+    /// Steps that RePaint takes between two jumps back, and in each.
+    jump_length: usize = 10,
+    /// How often RePaint goes over the same steps.
+    jump_n_sample: usize = 10,
     /// Over what norms are taken.
     reduce: Reduce = Reduce::Sample,
     /// Relative tolerance of an adaptive solver; the solver's own if not set.

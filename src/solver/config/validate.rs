@@ -62,6 +62,9 @@ fn timesteps(keys: &Keys, check: &Check) -> Result<()> {
 }
 
 fn ranges(keys: &Keys, check: &Check) -> Result<()> {
+    check.order("jump_length", keys.jump_length, 1, MAX_TIMESTEPS)?;
+    check.order("jump_n_sample", keys.jump_n_sample, 1, MAX_TIMESTEPS)?;
+    check.hold(keys.eta <= 1.0, "eta", "a number from 0 to 1", &keys.eta)?;
     let range = keys.clip_sample_range;
     let held = range as f32 > 0.0 && (range as f32).is_finite();
     check.hold(held, "clip_sample_range", "a number above 0, within the range of f32", &range)?;
@@ -85,6 +88,7 @@ fn ranges(keys: &Keys, check: &Check) -> Result<()> {
         ("s_churn", keys.s_churn),
         ("s_min", keys.s_min),
         ("beta_min", keys.beta_min),
+        ("eta", keys.eta),
         ("base_shift", keys.base_shift),
         ("max_shift", keys.max_shift),
     ] {

@@ -12,7 +12,7 @@ use super::{
     SchedulerConfig, Sigmas, Threshold, TimeInput, TimestepSpacing,
 };
 use crate::error::{Error, Result};
-use half_log_snr::HalfLogSnr;
+pub(super) use half_log_snr::HalfLogSnr;
 pub(super) use noise_ratio::tells_log_ratio;
 
 /// How a scheduler class chooses noise levels.
@@ -354,7 +354,7 @@ impl Request<'_> {
     }
 }
 
-const RISING: Grid = Grid::Timesteps { rising: true };
+pub(super) const RISING: Grid = Grid::Timesteps { rising: true };
 
 /// Where the data is.
 const DATA: Level = Level { time: 0.0, alpha: 1.0, sigma: 0.0 };

@@ -25,7 +25,10 @@
 
 mod sample;
 
-use super::{Adaptive, Draw, Expr, Progress, Reduce, Row, Snr, Stage, StepError, Term, Trajectory};
+use super::{
+    Adaptive, Draw, Expr, Known, Progress, Projection, Reduce, Row, Snr, Stage, StepError, Term,
+    Trajectory,
+};
 use num_traits::Float;
 use sample::{Reading, Sample, norm};
 
@@ -55,22 +58,40 @@ impl Real for f64 {
     }
 }
 
+/// The known data of a run, for all of its samples.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<'a> {
+    /// y, as long as the state.
+    pub data: &'a [f64],
+    /// m of [`Projection::Mask`], `[H, W]` of each sample; else not read.
+    pub mask: &'a [f64],
+    pub projection: Projection,
+    /// `[C, H, W]` of a sample.
+    pub shape: [usize; 3],
+}
+
 /// A trajectory about to be run.
 #[derive(Clone, Copy, Debug)]
 pub struct Interpreter<'a> {
     trajectory: &'a Trajectory,
     samples: usize,
+    given: Option<Given<'a>>,
 }
 
 impl<'a> Interpreter<'a> {
     /// A run of one sample.
     pub fn new(trajectory: &'a Trajectory) -> Interpreter<'a> {
-        Interpreter { trajectory, samples: 1 }
+        Interpreter { trajectory, samples: 1, given: None }
     }
 
     /// The state is a batch of `samples`, one after another. It matters to norms and quantiles.
     pub fn samples(self, samples: usize) -> Interpreter<'a> {
         Interpreter { samples: samples.max(1), ..self }
+    }
+
+    /// What rows with [`Row::known`] replace.
+    pub fn given(self, given: Given<'a>) -> Interpreter<'a> {
+        Interpreter { given: Some(given), ..self }
     }
 
     /// The final x of `len` elements. `network(input, time)` gives its output F for its input (the
@@ -137,6 +158,9 @@ impl<'a> Interpreter<'a> {
                 Some(stage) => self.stage_row(stage, w, &mut samples, &mut ask),
                 None => self.row(row, w, &mut samples, &mut ask),
             }
+            if let Some(known) = &row.known {
+                self.replace(known, &mut samples, &mut noise);
+            }
         }
         let progress = samples.iter().map(|sample| sample.progress).collect();
         (samples.into_iter().flat_map(|sample| sample.x).collect(), progress)
@@ -165,6 +189,37 @@ impl<'a> Interpreter<'a> {
         let sizes = row.snr.map(|snr| self.step_sizes(&snr, &row.x, samples));
         for (i, sample) in samples.iter_mut().enumerate() {
             sample.update(row, sizes.as_ref().map(|sizes| sizes[i]), self.trajectory.history);
+        }
+    }
+
+    /// Replaces the known part of each sample.
+    fn replace<R: Real>(
+        &self,
+        known: &Known,
+        samples: &mut [Sample<R>],
+        noise: &mut impl FnMut(Draw, &mut [R]),
+    ) {
+        let given = self.given.as_ref().expect("a run that reads known data is given them");
+        let numel = samples[0].x.len();
+        let mut z = vec![R::zero(); numel * samples.len()];
+        known.draw.into_iter().for_each(|draw| noise(draw, &mut z));
+        let (alpha, sigma) = (R::of(known.alpha), R::of(known.sigma));
+        let [_, h, w] = given.shape;
+        for (n, sample) in samples.iter_mut().enumerate() {
+            let at = |i: usize| n * numel + i;
+            let to = |i: usize| alpha * R::of(given.data[at(i)]) + sigma * z[at(i)];
+            match given.projection {
+                _ if known.whole => (0..numel).for_each(|i| sample.x[i] = to(i)),
+                Projection::Mask => (0..numel).for_each(|i| {
+                    let mask = R::of(given.mask[n * h * w + i % (h * w)]);
+                    sample.x[i] = mask * sample.x[i] + (R::one() - mask) * to(i);
+                }),
+                projection => projection.groups(given.shape).iter().for_each(|group| {
+                    let count = R::of(group.len() as f64);
+                    let mean = group.iter().map(|&i| to(i) - sample.x[i]).sum::<R>() / count;
+                    group.iter().for_each(|&i| sample.x[i] = sample.x[i] + mean);
+                }),
+            }
         }
     }
 

@@ -17,15 +17,31 @@ impl std::fmt::Debug for Builtin {
     }
 }
 
+/// A model of the folder `models` with settings and weights.
+macro_rules! trained {
+    ($name:literal) => {
+        Builtin {
+            name: $name,
+            config: include_str!(concat!("../../models/", $name, "/config.json")),
+            scheduler: include_str!(concat!(
+                "../../models/",
+                $name,
+                "/scheduler/scheduler_config.json"
+            )),
+            settings: Some(include_str!(concat!("../../models/", $name, "/unnoise.json"))),
+            weights: Some(include_bytes!(concat!(
+                "../../models/",
+                $name,
+                "/diffusion_pytorch_model.safetensors"
+            ))),
+        }
+    };
+}
+
 /// All of them; the first is the default of the command line.
 pub(super) const MODELS: &[Builtin] = &[
-    Builtin {
-        name: "digits",
-        config: include_str!("../../models/digits/config.json"),
-        scheduler: include_str!("../../models/digits/scheduler/scheduler_config.json"),
-        settings: Some(include_str!("../../models/digits/unnoise.json")),
-        weights: Some(include_bytes!("../../models/digits/diffusion_pytorch_model.safetensors")),
-    },
+    trained!("digits"),
+    trained!("digits-edm"),
     Builtin {
         name: "ddpm-cifar10",
         config: include_str!("../../models/ddpm-cifar10/config.json"),

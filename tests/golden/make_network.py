@@ -5,6 +5,7 @@
 writes, under tests/golden/network/ (all f32, [B, C, H, W]):
 
   digits.safetensors       x [5,1,32,32] (normal, seed 0), t [5], labels [5], and y of each
+  digits-edm.safetensors   the same of 3, t being ln(sigma) / 4
   <tiny model>/            config.json, diffusion_pytorch_model.safetensors (random weights),
                            scheduler/scheduler_config.json, golden.safetensors (x, t, labels, y)
   ddpm-cifar10.safetensors x, t, y with the weights of hash_weights.py, which the Rust tests
@@ -220,6 +221,11 @@ def main():
     x = inputs(digits.config, 5, 0)
     golden(digits, x, [0, 1, 37, 500, 999], [3, 10, 7, 10, 0], OUT / "digits.safetensors")
     known["digits"] = shapes(digits)
+
+    edm = UNet2DModel.from_pretrained(MODELS / "digits-edm").float()
+    x = inputs(edm.config, 3, 0)
+    golden(edm, x, [1.0, -0.25, -1.5], [3, 10, 7], OUT / "digits-edm.safetensors")
+    known["digits-edm"] = shapes(edm)
 
     config = json.loads((MODELS / "ddpm-cifar10" / "config.json").read_text())
     cifar = UNet2DModel.from_config(config)

@@ -63,10 +63,12 @@ fn compare(model: &Model, weights: &dyn WeightSource, file: &str, backend: &dyn 
 
 #[test]
 fn digits_agrees_with_pytorch() {
-    let model = Model::open("digits").unwrap();
-    let weights = model.weights().unwrap();
-    for backend in device::backends() {
-        compare(&model, &weights, "network/digits.safetensors", backend);
+    for name in ["digits", "digits-edm"] {
+        let model = Model::open(name).unwrap();
+        let weights = model.weights().unwrap();
+        for backend in device::backends() {
+            compare(&model, &weights, &format!("network/{name}.safetensors"), backend);
+        }
     }
 }
 

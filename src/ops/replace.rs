@@ -14,7 +14,7 @@
 
 use super::noise::{self, Generator, MODE_PHILOX, MODE_TABLE, MODE_TORCH_CUDA};
 use super::random::Random;
-use super::row::{self, Draw, Mix, Row, Rows};
+use super::row::{self, Mix, Row, Rows};
 use super::{Arg, Buffers, Case, CaseArg, Cursor, Op, Span, cases, parallel, params, words};
 
 /// What is replaced; see the module.
@@ -125,9 +125,8 @@ impl Op for Params {
         parallel::vectors(states, numel, |sample, x| {
             let row = rows.of(sample);
             let mut z = vec![0.0; numel];
-            if row.x.z0 != 0.0 {
-                let name = Draw { step: row.z0_step, stream: row.z0_stream, index: row.z0_index };
-                generator.fill(name, sample, &mut z);
+            if let [Some(draw), _] = row.draws() {
+                generator.fill(draw, sample, &mut z);
             }
             let to = |i: usize| row.x.x0 * known[sample * numel + i] + row.x.z0 * z[i];
             match self.kind {

@@ -11,8 +11,8 @@ use unnoise::model::Model;
 use unnoise::noise::torch_cpu;
 use unnoise::sampler::{Arrays, Classes, Precision, Request, Sampler, Task};
 use unnoise::solver::{
-    Edit, Given, Interpreter, Network, Options, Projection, SchedulerConfig, SolverInfo, Start,
-    Trajectory, record,
+    Edit, Given, Interpreter, Network, Options, Projection, SOLVERS, SchedulerConfig, SolverInfo,
+    Start, Trajectory, record,
 };
 
 const NUMEL: usize = 4 * 3 * 8 * 8;
@@ -294,4 +294,32 @@ fn tasks_are_checked_and_sharded() {
     let loud = Arrays::new(vec![2.0; 1024], [1, 1, 32, 32]);
     let task = Task::Inpaint { pictures: one(), masks: loud, strength: None };
     refused(digits(task, "ddim"), "--mask: expected numbers from 0 to 1");
+}
+
+/// Every solver whose levels are known beforehand keeps what is known wherever it asks the network;
+/// the others say that they do not.
+#[test]
+fn every_solver_keeps_what_is_known_or_refuses() {
+    let mut refused = Vec::new();
+    for info in SOLVERS.iter() {
+        let text = format!(r#"{{"_class_name": "{}"}}"#, info.schedulers[0]);
+        let config = SchedulerConfig::parse(&text, "scheduler_config.json").unwrap();
+        for (start, strength) in [(Start::Noise, 1.0), (Start::Known, 0.6), (Start::State, 1.0)] {
+            let edit = Edit { start, strength, keep: true };
+            let options = Options { edit, ..Options::new(info.name, 10) };
+            let Ok(trajectory) = record(&config, &options, Network::default()) else {
+                refused.push(info.name);
+                continue;
+            };
+            let rows = &trajectory.rows;
+            let evaluations = rows.iter().filter(|row| row.evaluates()).count();
+            let known = rows.iter().filter(|row| row.known.is_some()).count();
+            assert!(known >= evaluations, "{} {start:?}: {known} of {evaluations}", info.name);
+            let last = rows[rows.len() - 1].known.expect(info.name);
+            assert_eq!((last.alpha, last.sigma), (1.0, 0.0), "{}", info.name);
+        }
+    }
+    refused.sort_unstable();
+    refused.dedup();
+    assert_eq!(refused, ["ddim-inversion", "dpm-adaptive", "dpm-solver-inversion", "ode-rk45"]);
 }

@@ -41,6 +41,8 @@ pub struct RunInputs {
     pub condition: Vec<u32>,
     /// Empty unless the program takes draws from the host.
     pub draws: Vec<f32>,
+    /// Empty unless the program evaluates what it is given.
+    pub images: Vec<f32>,
 }
 
 impl RunInputs {
@@ -50,6 +52,7 @@ impl RunInputs {
             Input::Run => &self.run,
             Input::Condition => &self.condition,
             Input::Draws => bytemuck::cast_slice(&self.draws),
+            Input::Images => bytemuck::cast_slice(&self.images),
         }
     }
 

@@ -30,6 +30,7 @@ pub mod embedding;
 pub mod geglu;
 pub mod group_norm;
 pub mod guidance;
+pub mod interpolate;
 pub mod linear;
 pub mod matrix_multiply_add;
 pub mod mixture;
@@ -37,6 +38,7 @@ pub mod model_input;
 pub mod moments;
 pub mod multiply_add;
 pub mod noise;
+pub mod pool;
 pub mod predict;
 pub mod resample;
 pub mod row;
@@ -258,12 +260,14 @@ catalogue! {
     geglu: Geglu,
     group_norm: GroupNorm,
     guidance: Guidance,
+    interpolate: Interpolate,
     linear: Linear,
     matrix_multiply_add: MatrixMultiplyAdd,
     mixture: Mixture,
     model_input: ModelInput,
     multiply_add: MultiplyAdd,
     noise: Noise,
+    pool: Pool,
     predict: Predict,
     resample: Resample,
     scale_shift: ScaleShift,
@@ -278,6 +282,7 @@ pub fn constants() -> Vec<(&'static str, u32)> {
     all.extend_from_slice(activation::CONSTANTS);
     all.extend_from_slice(matrix_multiply_add::CONSTANTS);
     all.extend_from_slice(multiply_add::CONSTANTS);
+    all.extend_from_slice(pool::CONSTANTS);
     all.extend_from_slice(resample::CONSTANTS);
     all.extend_from_slice(row::CONSTANTS);
     all.extend(control::layout::constants());

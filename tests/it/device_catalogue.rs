@@ -182,7 +182,7 @@ fn on_device(
     let mut run = vec![SEED as u32, (SEED >> 32) as u32, 0, 0];
     run.extend((0..BATCH as u32).flat_map(|sample| [sample, weight.to_bits()]));
     let condition = vec![0; if guided { 2 * BATCH } else { BATCH }];
-    let inputs = RunInputs { run, condition, draws: Vec::new() };
+    let inputs = RunInputs { run, condition, ..RunInputs::default() };
     let (stop, mut out) = (AtomicBool::new(false), vec![f32::NAN; program.output_len]);
     let mut observer = Observer { stop: &stop, rows_done: &mut |_| {} };
     let stats = session.run(&inputs, &mut observer, &mut out).unwrap();

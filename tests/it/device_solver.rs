@@ -264,7 +264,7 @@ pub fn on_device(backend: &dyn Backend, network: &Network, run: &Run) -> Vec<f32
         true => noise(network, run).iter().map(|z| *z as f32).collect(),
         false => Vec::new(),
     };
-    let inputs = RunInputs { run: words, condition, draws };
+    let inputs = RunInputs { run: words, condition, draws, ..RunInputs::default() };
     let (stop, mut out) = (AtomicBool::new(false), vec![f32::NAN; program.output_len]);
     let mut observer = Observer { stop: &stop, rows_done: &mut |_| {} };
     let stats = session.run(&inputs, &mut observer, &mut out).unwrap();

@@ -83,7 +83,7 @@ impl Evaluation<'_> {
             labels => labels.iter().map(position).collect(),
         };
         let run = vec![0; run_words(self.batch())];
-        let inputs = RunInputs { run, condition, draws: self.x.to_vec() };
+        let inputs = RunInputs { run, condition, draws: self.x.to_vec(), ..RunInputs::default() };
         let mut out = vec![f32::NAN; program.output_len];
         let stop = AtomicBool::new(false);
         let mut observer = Observer { stop: &stop, rows_done: &mut |_| {} };

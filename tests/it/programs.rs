@@ -277,7 +277,7 @@ fn indices_that_leave_a_buffer_are_refused() {
     let inputs = |conditions: &[u32]| RunInputs {
         run: vec![0; run_words(5)],
         condition: conditions.to_vec(),
-        draws: vec![],
+        ..RunInputs::default()
     };
     inputs(&[0, 1, 2, 3, 0, 0, 0, 0, 0, 0]).check(&program).unwrap();
     let message = inputs(&[4; 10]).check(&program).unwrap_err().to_string();
@@ -315,7 +315,8 @@ fn torch_cuda_noise_starts_as_known() {
         let mut session = backend.prepare(&program, &model.weights().unwrap()).unwrap();
         let (stop, mut out) = (AtomicBool::new(false), vec![0.0; 32 * 32]);
         let mut observer = Observer { stop: &stop, rows_done: &mut |_| {} };
-        let inputs = RunInputs { run: vec![0; run_words(1)], condition: vec![0], draws: vec![] };
+        let inputs =
+            RunInputs { run: vec![0; run_words(1)], condition: vec![0], ..RunInputs::default() };
         session.run(&inputs, &mut observer, &mut out).unwrap();
         for (found, known) in out.iter().zip(KNOWN) {
             assert!((found - known).abs() < 2e-6, "{}: {:?}", backend.name(), &out[..5]);

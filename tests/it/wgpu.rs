@@ -155,7 +155,8 @@ fn recording_a_launch_takes_microseconds() {
     let Some(device) = device::wgpu() else { return };
     let program = tiny_cifar10(50);
     let mut session = device.prepare(&program, &HashWeights).unwrap();
-    let inputs = RunInputs { run: vec![0; run_words(1)], condition: vec![0], draws: vec![] };
+    let inputs =
+        RunInputs { run: vec![0; run_words(1)], condition: vec![0], ..RunInputs::default() };
     let stop = AtomicBool::new(false);
     let mut out = vec![0.0; program.output_len];
     let runs: Vec<RunStats> = (0..4)

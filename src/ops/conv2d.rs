@@ -8,11 +8,11 @@
 //! what `ho` and `wo` reach past the lower and right edge reads zero.
 //!
 //! `weight` is packed `[kh][kw][Cin][Cout_padded]` (K-major, Cout padded with zeros to a multiple
-//! of 4, [`crate::program::Pack::Conv`]). If `sa > 0`, `sa + sb` more rows follow: a 1x1 convolution
-//! of `skip` `[N, Ho, Wo, sa]` and `skip2` `[N, Ho, Wo, sb]` as they are; else `skip` is a residual
-//! `[N, Ho, Wo, Cout]`. `vectors` holds gamma and beta of the norm, if there is one, then the bias,
-//! if `bias`. `rows` are added unless `rows_norm`. If `tiles > 0`, the moments of y go to
-//! `moments`.
+//! of 4, [`crate::program::Pack::Conv`]). If `sa > 0`, `sa + sb` more rows follow: a 1x1
+//! convolution of `skip` `[N, Ho, Wo, sa]` and `skip2` `[N, Ho, Wo, sb]` as they are; else `skip`
+//! is a residual `[N, Ho, Wo, Cout]`. `vectors` holds gamma and beta of the norm, if there is one,
+//! then the bias, if `bias`. `rows` are added unless `rows_norm`. If `tiles > 0`, the moments of y
+//! go to `moments`.
 //!
 //! If `states > 0`, `x` is the state of the sampler, `[states, Ca, H, W]` f32, and the input of
 //! sample i is `gain * c_in * x[i % states] + shift` with c_in of its row in `table`: what

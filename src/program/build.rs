@@ -83,9 +83,6 @@ struct Builder<'a> {
 pub(super) struct Values {
     /// The slot of each kernel's value, but for an output that has none in an arena.
     pub slots: Vec<Option<SlotId>>,
-    /// The buffer of moments, and where each kernel's are if it keeps them.
-    pub moments: Option<SlotId>,
-    pub regions: Vec<Option<Region>>,
     pub arenas: Vec<u64>,
     pub memory: Memory,
 }
@@ -115,9 +112,10 @@ impl<'a> Builder<'a> {
             self.plan.sizes.samples,
             Source::Input(Input::Condition),
         );
+        let (moments, regions) = place_moments(self.plan, &mut self.slots);
         let lowering = Lowering {
-            moments: placed.moments,
-            regions: &placed.regions,
+            moments,
+            regions: &regions,
             graph: self.graph,
             plan: self.plan,
             values: &values,
@@ -220,13 +218,15 @@ impl Values {
             lower_bound_bytes: looped.lower_bound,
             hoisted_bytes: hoisted.arenas.iter().sum(),
         };
-        let (moments, regions) = place_moments(plan, slots);
-        Values { slots: of, moments, regions, arenas, memory }
+        Values { slots: of, arenas, memory }
     }
 }
 
-/// One buffer for the moments of all values that keep them.
-fn place_moments(plan: &Plan, slots: &mut Slots) -> (Option<SlotId>, Vec<Option<Region>>) {
+/// One buffer for the moments of all values that keep them, and where each kernel's are.
+pub(super) fn place_moments(
+    plan: &Plan,
+    slots: &mut Slots,
+) -> (Option<SlotId>, Vec<Option<Region>>) {
     let mut end = 0;
     let place = |kernel: &Kernel| {
         let Shape::Map { h, w, c } = kernel.shape else { return None };

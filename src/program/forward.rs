@@ -1,6 +1,6 @@
 //! A program without a trajectory: a graph evaluated once on what a run hands in.
 
-use super::build::{Values, elements};
+use super::build::{Values, elements, place_moments};
 use super::lower::{Lowering, lower};
 use super::slots::Slots;
 use super::{Body, Input, Program, RowRef, Source};
@@ -49,9 +49,10 @@ impl Program {
         let len = elements(&plan, plan.output);
         let output = slots.add("output", DType::F32, len, Source::Scratch);
         placed.slots[plan.output] = Some(output);
+        let (moments, regions) = place_moments(&plan, &mut slots);
         let lowering = Lowering {
-            moments: placed.moments,
-            regions: &placed.regions,
+            moments,
+            regions: &regions,
             graph,
             plan: &plan,
             values: &placed.slots,

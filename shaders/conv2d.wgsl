@@ -1,5 +1,5 @@
 // y = act((conv(load(x | x2), w) + shortcut(skip | skip2) + bias + row + residual) * scale).
-// x, x2 [n, h, w, c], w [k][k][cin][cout padded to 4] and the shortcut's rows, y [n, ho, wo, cout].
+// x, x2 [n, h, w, c], w [kh][kw][cin][cout padded to 4] and the shortcut's rows, y [n, ho, wo, cout].
 // One workgroup TILE_M pixels of a sample x TILE_N couts, summed by conv_load and halo. Compute: 2
 // FLOP an output and step of K; 8 pixels x 4 couts a thread are 128 FMA to 12 16-byte loads.
 // Reference: src/ops/conv2d.rs

@@ -6,7 +6,11 @@ constexpr u32 PARTS = 1u;
 // A tile is TILE_H x TILE_W pixels.
 constexpr u32 TILE_W = TILE_M > 64u ? 16u : TILE_M > 16u ? 8u : 4u;
 constexpr u32 TILE_H = TILE_M / TILE_W;
-constexpr u32 TAPS = KERNEL * KERNEL;
+// The filter is KERNEL_H x KERNEL taps.
+#ifndef KERNEL_H
+constexpr u32 KERNEL_H = KERNEL;
+#endif
+constexpr u32 TAPS = KERNEL_H * KERNEL;
 #ifdef METHOD_MMA
 //!include fragments
 #else

@@ -8,9 +8,11 @@
     u32 ho;
     u32 wo;
     u32 cout;
-    u32 k;
+    u32 kh;
+    u32 kw;
     u32 stride;
-    u32 pad;
+    u32 top;
+    u32 left;
     u32 up;
     u32 groups;
     f32 eps;

@@ -6,10 +6,10 @@
 
 // Pixels of the halo from an output pixel to the next, and of the input from a pixel of the halo to
 // the next: a filter of one tap sees no others between.
-constexpr u32 SPREAD = KERNEL == 1u ? 1u : STRIDE;
+constexpr u32 SPREAD = TAPS == 1u ? 1u : STRIDE;
 constexpr u32 APART = STRIDE / SPREAD;
 constexpr u32 HALO_W = (TILE_W - 1u) * SPREAD + KERNEL;
-constexpr u32 HALO_H = (TILE_H - 1u) * SPREAD + KERNEL;
+constexpr u32 HALO_H = (TILE_H - 1u) * SPREAD + KERNEL_H;
 constexpr u32 HALO_PIXELS = HALO_W * HALO_H;
 // Places for them, or for the tile's own pixels of the shortcut.
 #ifdef SHORTCUT
@@ -26,8 +26,8 @@ __device__ inline u32 origin_of(u32 i) {
 // Pixel `i` of the halo in x and x2, and whether it is none of the padding.
 __device__ inline Own halo_pixel(const Params& p, const Place& here, u32 i) {
     // Those above and to the left of the map are beyond all others, unsigned.
-    const u32 y = here.y * STRIDE + i / HALO_W * APART - p.pad;
-    const u32 x = here.x * STRIDE + i % HALO_W * APART - p.pad;
+    const u32 y = here.y * STRIDE + i / HALO_W * APART - p.top;
+    const u32 x = here.x * STRIDE + i % HALO_W * APART - p.left;
     const bool inside = y < p.h * p.up && x < p.w * p.up;
     const u32 line = p.up == 1u ? y : y / p.up;
     const u32 column = p.up == 1u ? x : x / p.up;

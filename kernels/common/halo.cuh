@@ -35,20 +35,20 @@ __device__ inline void stage_skip(
 }
 #endif
 
-// One stage of K: `quads` quads of channels under side x side taps. The weight's rows start at
+// One stage of K: `quads` quads of channels under high x wide taps. The weight's rows start at
 // `row`; those of a tap lie `row_step` behind those of the one before.
 struct Stage {
-    u32 quads, side, row, row_step;
+    u32 quads, high, wide, row, row_step;
 };
 
 __device__ inline Stage input_stage(const Params& p, u32 first) {
     const u32 cin = p.ca + p.cb;
-    return {smaller(QUADS_K, (cin - first + 3u) / 4u), KERNEL, first, cin};
+    return {smaller(QUADS_K, (cin - first + 3u) / 4u), KERNEL_H, KERNEL, first, cin};
 }
 
 __device__ inline Stage skip_stage(const Params& p, u32 first) {
     const u32 quads = smaller(QUADS_K, (p.sa + p.sb - first + 3u) / 4u);
-    return {quads, 1u, TAPS * (p.ca + p.cb) + first, 0u};
+    return {quads, 1u, 1u, TAPS * (p.ca + p.cb) + first, 0u};
 }
 
 // Four rows of the weight; those past its end meet zeros.
@@ -75,9 +75,9 @@ __device__ inline Rows4 weight_block(const Params& p, const Args& a, u32 row, u3
 __device__ inline void multiply_taps(const Params& p, const Args& a, const Stage& stage,
     const u32 (&origin)[ROWS], u32 quad, const float4* halo, Sums& sums) {
     const Lane lane = this_lane();
-    for (u32 y = 0u; y < stage.side; y++) {
-        for (u32 x = 0u; x < stage.side; x++) {
-            const u32 row = stage.row + (y * stage.side + x) * stage.row_step;
+    for (u32 y = 0u; y < stage.high; y++) {
+        for (u32 x = 0u; x < stage.wide; x++) {
+            const u32 row = stage.row + (y * stage.wide + x) * stage.row_step;
             for (u32 q = lane.share; q < stage.quads; q += SHARES_K) {
                 const Rows4 b = weight_block(p, a, row + 4u * q, quad);
 #pragma unroll

@@ -3,6 +3,10 @@
 //!include addends
 // A convolution up to the sums of its workgroups, for conv2d and conv_step.
 
+// The filter is KERNEL_H x KERNEL taps.
+#ifndef KERNEL_H
+const KERNEL_H: u32 = KERNEL;
+#endif
 // A tile is TILE_H x TILE_W pixels.
 const TILE_W: u32 = select(4u, 8u, TILE_M > 16u);
 const TILE_H: u32 = TILE_M / TILE_W;
@@ -10,7 +14,7 @@ const TILE_H: u32 = TILE_M / TILE_W;
 const PARTS: u32 = 1u;
 const STAGE_K: u32 = 16u;
 // Lines of the halo that one line of the filter reads, and all that are kept: see halo_matrix.
-const LINES: u32 = TILE_H + (KERNEL - 1u) / STRIDE;
+const LINES: u32 = TILE_H + (KERNEL_H - 1u) / STRIDE;
 const STAGED: u32 = KERNEL * STRIDE * LINES * TILE_W;
 //!include matrix
 #else

@@ -5,7 +5,7 @@
 // and staged in workgroup memory a few channels at a time, then the shortcut's pixels. The method
 // says how many quads of channels (QUADS_K), where they are kept, and how they are multiplied.
 const HALO_W: u32 = (TILE_W - 1u) * STRIDE + KERNEL;
-const HALO_H: u32 = (TILE_H - 1u) * STRIDE + KERNEL;
+const HALO_H: u32 = (TILE_H - 1u) * STRIDE + KERNEL_H;
 
 #ifdef HAS_TABLE
 // Channels c .. c + 4 of a pixel of the network's input, zero past the last: x is the sampler's
@@ -108,8 +108,8 @@ fn stage_input(at: Place, first: u32, thread: u32) {
         return;
     }
     let affine = channels(at, c);
-    let top = i32(at.y * STRIDE) - i32(p.pad);
-    let left = i32(at.x * STRIDE) - i32(p.pad);
+    let top = i32(at.y * STRIDE) - i32(p.top);
+    let left = i32(at.x * STRIDE) - i32(p.left);
     for (var i = thread / QUADS_K; i < HALO_W * HALO_H; i += THREADS / QUADS_K) {
         let y = top + i32(i / HALO_W);
         let x = left + i32(i % HALO_W);

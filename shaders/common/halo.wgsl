@@ -22,11 +22,12 @@ fn keep_skip(quad: u32, i: u32, v: vec4<f32>) {
     halo[quad * HALO + i] = v;
 }
 
-// One stage of K: `quads` quads of channels under side x side taps. An octet's pixels lie `step`
+// One stage of K: `quads` quads of channels under high x wide taps. An octet's pixels lie `step`
 // behind those of the one before; the weight's rows start at `row`. The same for all threads.
 struct Stage {
     quads: u32,
-    side: u32,
+    high: u32,
+    wide: u32,
     step: u32,
     row: u32,
     row_step: u32,
@@ -35,12 +36,12 @@ struct Stage {
 fn input_stage(first: u32) -> Stage {
     let cin = p.ca + p.cb;
     let quads = min(QUADS_K, (cin - first + 3u) / 4u);
-    return Stage(quads, p.k, 8u / TILE_W * STRIDE * HALO_W, first, cin);
+    return Stage(quads, p.kh, p.kw, 8u / TILE_W * STRIDE * HALO_W, first, cin);
 }
 
 fn skip_stage(first: u32) -> Stage {
     let quads = min(QUADS_K, (p.sa + p.sb - first + 3u) / 4u);
-    return Stage(quads, 1u, 8u, p.k * p.k * (p.ca + p.cb) + first, 0u);
+    return Stage(quads, 1u, 1u, 8u, p.kh * p.kw * (p.ca + p.cb) + first, 0u);
 }
 
 // Four rows of the weight; those past its end meet zeros.
@@ -52,7 +53,7 @@ fn weight_block(row: u32, quad: u32) -> mat4x4<f32> {
     return mat4x4<f32>(vec4<f32>(weight[at]), vec4<f32>(weight[at + quads]),
         vec4<f32>(weight[at + 2u * quads]), vec4<f32>(weight[at + 3u * quads]));
 #else
-    let last = p.k * p.k * (p.ca + p.cb) + p.sa + p.sb - 1u;
+    let last = p.kh * p.kw * (p.ca + p.cb) + p.sa + p.sb - 1u;
     return mat4x4<f32>(vec4<f32>(weight[row * quads + column]),
         vec4<f32>(weight[min(row + 1u, last) * quads + column]),
         vec4<f32>(weight[min(row + 2u, last) * quads + column]),
@@ -84,9 +85,9 @@ fn multiply(stage: Stage, first: u32, row: u32, quad: u32) {
 }
 
 fn multiply_taps(stage: Stage, origin: u32, quad: u32) {
-    for (var y = 0u; y < stage.side; y++) {
-        for (var x = 0u; x < stage.side; x++) {
-            let row = stage.row + (y * stage.side + x) * stage.row_step;
+    for (var y = 0u; y < stage.high; y++) {
+        for (var x = 0u; x < stage.wide; x++) {
+            let row = stage.row + (y * stage.wide + x) * stage.row_step;
             multiply(stage, origin + y * HALO_W + x, row, quad);
         }
     }

@@ -22,17 +22,19 @@ fn keep_skip(quad: u32, i: u32, v: vec4<f32>) {
 // Adds the products of stage `i`, of which the first `inputs` are of the input.
 fn multiply_stage(at: Place, i: u32, inputs: u32, thread: u32, subgroup: u32) {
     let cin = p.ca + p.cb;
-    var side = p.k;
+    var high = p.kh;
+    var wide = p.kw;
     var row = i * STAGE_K;
 #ifdef SHORTCUT
     if i >= inputs {
-        side = 1u;
-        row = p.k * p.k * cin + (i - inputs) * STAGE_K;
+        high = 1u;
+        wide = 1u;
+        row = p.kh * p.kw * cin + (i - inputs) * STAGE_K;
     }
 #endif
-    for (var y = 0u; y < side; y++) {
-        for (var x = 0u; x < side; x++) {
-            let of_tap = row + (y * side + x) * cin;
+    for (var y = 0u; y < high; y++) {
+        for (var x = 0u; x < wide; x++) {
+            let of_tap = row + (y * wide + x) * cin;
             multiply_block(0u, first_of_tap(y, x), of_tap, 4u * at.quad, subgroup);
         }
     }

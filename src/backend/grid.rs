@@ -58,6 +58,8 @@ fn of_whole(call: &Call, kernel: &impl Constants) -> Result<u64> {
             vectors(kernel, &[p.n, p.h / 2, p.w / 2, p.c])?
         }
         Call::Resample(p) => vectors(kernel, &[4, p.n, p.h, p.w, p.c])?,
+        Call::Interpolate(p) => vectors(kernel, &[p.n, p.ho, p.wo, p.c])?,
+        Call::Pool(p) => vectors(kernel, &[p.n, p.ho, p.wo, p.c])?,
         Call::Mixture(p) => p.n as u64,
         Call::ModelInput(p) => p.n as u64 * p.hw as u64,
         Call::MultiplyAdd(p) => p.n as u64,

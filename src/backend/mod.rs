@@ -45,6 +45,8 @@ pub struct RunInputs {
     pub known: Vec<f32>,
     /// Empty unless it keeps what a mask leaves.
     pub mask: Vec<f32>,
+    /// Empty unless the program evaluates what it is given.
+    pub images: Vec<f32>,
 }
 
 impl RunInputs {
@@ -56,6 +58,7 @@ impl RunInputs {
             Input::Draws => bytemuck::cast_slice(&self.draws),
             Input::Known => bytemuck::cast_slice(&self.known),
             Input::Mask => bytemuck::cast_slice(&self.mask),
+            Input::Images => bytemuck::cast_slice(&self.images),
         }
     }
 

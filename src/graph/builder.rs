@@ -1,8 +1,8 @@
 //! Builds a graph layer by layer; shapes are inferred and checked as it grows.
 
-use super::{Graph, Layer, Node, NodeId, Param, ParamId, Shape};
+use super::{Graph, Layer, Node, NodeId, Param, ParamId, Shape, Window};
 use crate::error::{Error, Result};
-use crate::ops::Act;
+use crate::ops::{Act, pool};
 
 /// Grows a [`Graph`]. Methods take the module's name (`mid_block.resnets.0.conv1`), under which
 /// parameters `.weight` and `.bias` are declared.
@@ -90,20 +90,39 @@ impl GraphBuilder {
         stride: usize,
         pad: (usize, usize),
     ) -> Result<NodeId> {
-        let Shape::Map { h, w, c } = self.shape(x) else { return Err(self.not_a_map(name)) };
-        let size = |n: usize| (n + pad.0 + pad.1).checked_sub(k).map(|m| m / stride + 1);
-        let (Some(ho), Some(wo)) = (size(h), size(w)) else {
+        self.convolution(name, x, out, Window::square(k, stride, pad), true)
+    }
+
+    /// A convolution under any window, with or without a bias.
+    pub fn convolution(
+        &mut self,
+        name: &str,
+        x: NodeId,
+        out: usize,
+        window: Window,
+        bias: bool,
+    ) -> Result<NodeId> {
+        let c = self.shape(x).channels();
+        let shape = self.under(name, x, window, out)?;
+        let [kh, kw] = window.size;
+        let weight = self.param(format!("{name}.weight"), &[out, c, kh, kw]);
+        let bias = bias.then(|| self.param(format!("{name}.bias"), &[out]));
+        Ok(self.push(name, Layer::Conv2d { weight, bias, window }, &[x], shape))
+    }
+
+    /// The map of `c` channels that a window leaves of x.
+    fn under(&self, name: &str, x: NodeId, window: Window, c: usize) -> Result<Shape> {
+        let Shape::Map { h, w, .. } = self.shape(x) else { return Err(self.not_a_map(name)) };
+        let [kh, kw] = window.size;
+        let Some([h, w]) = window.places([h, w]) else {
             return Err(Error::invalid(
                 name,
-                format!("a map of at least {k}x{k} with its padding"),
+                format!("a map of at least {kh}x{kw} with its padding"),
                 format!("{h}x{w}"),
                 "use a larger sample_size or fewer down blocks",
             ));
         };
-        let weight = self.param(format!("{name}.weight"), &[out, c, k, k]);
-        let bias = Some(self.param(format!("{name}.bias"), &[out]));
-        let layer = Layer::Conv2d { weight, bias, k, stride, pad: pad.0, pad_end: pad.1 };
-        Ok(self.push(name, layer, &[x], Shape::Map { h: ho, w: wo, c: out }))
+        Ok(Shape::Map { h, w, c })
     }
 
     pub fn group_norm(&mut self, name: &str, x: NodeId, groups: usize, eps: f64) -> Result<NodeId> {
@@ -174,6 +193,9 @@ impl GraphBuilder {
             (Shape::Map { h, w, c }, Shape::Map { h: hb, w: wb, c: cb }) if (h, w) == (hb, wb) => {
                 Ok(self.push(name, Layer::Concat, &[a, b], Shape::Map { h, w, c: c + cb }))
             }
+            (Shape::Row { c }, Shape::Row { c: cb }) => {
+                Ok(self.push(name, Layer::Concat, &[a, b], Shape::Row { c: c + cb }))
+            }
             (sa, sb) => Err(Error::invalid(
                 name,
                 "two maps of one size",
@@ -191,6 +213,39 @@ impl GraphBuilder {
     pub fn downsample(&mut self, name: &str, x: NodeId) -> Result<NodeId> {
         let Shape::Map { h, w, c } = self.shape(x) else { return Err(self.not_a_map(name)) };
         Ok(self.push(name, Layer::Downsample, &[x], Shape::Map { h: h / 2, w: w / 2, c }))
+    }
+
+    /// The largest or the mean under a window ([`Layer::Pool`]).
+    pub fn pool(
+        &mut self,
+        name: &str,
+        x: NodeId,
+        window: Window,
+        mode: pool::Mode,
+        count_padding: bool,
+    ) -> Result<NodeId> {
+        let shape = self.under(name, x, window, self.shape(x).channels())?;
+        Ok(self.push(name, Layer::Pool { window, mode, count_padding }, &[x], shape))
+    }
+
+    /// The mean of each channel of a map, a row.
+    pub fn global_mean(&mut self, name: &str, x: NodeId) -> Result<NodeId> {
+        let Shape::Map { h, w, c } = self.shape(x) else { return Err(self.not_a_map(name)) };
+        let window = Window { size: [h, w], stride: 1, before: [0; 2], after: [0; 2] };
+        let layer = Layer::Pool { window, mode: pool::Mode::Mean, count_padding: false };
+        Ok(self.push(name, layer, &[x], Shape::Row { c }))
+    }
+
+    /// The map at another size ([`Layer::Interpolate`]).
+    pub fn interpolate(
+        &mut self,
+        name: &str,
+        x: NodeId,
+        [h, w]: [usize; 2],
+        offset: f32,
+    ) -> Result<NodeId> {
+        let Shape::Map { c, .. } = self.shape(x) else { return Err(self.not_a_map(name)) };
+        Ok(self.push(name, Layer::Interpolate { offset }, &[x], Shape::Map { h, w, c }))
     }
 
     pub fn attention(&mut self, name: &str, qkv: [NodeId; 3], heads: usize, scale: f32) -> NodeId {

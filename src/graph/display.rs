@@ -35,6 +35,8 @@ impl Layer {
             Layer::Concat => "concat",
             Layer::Upsample => "upsample",
             Layer::Downsample => "downsample",
+            Layer::Pool { .. } => "pool",
+            Layer::Interpolate { .. } => "interpolate",
             Layer::Mixture { .. } => "mixture",
             Layer::Attention { .. } => "attention",
         }

@@ -9,7 +9,7 @@ mod display;
 
 pub use builder::GraphBuilder;
 
-use crate::ops::Act;
+use crate::ops::{Act, pool};
 
 /// Index of a node in [`Graph::nodes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,6 +60,38 @@ pub struct Param {
     pub shape: Vec<usize>,
 }
 
+/// What a convolution or a pooling sees of a map: `size` `[kh, kw]` pixels, every `stride` of them,
+/// of a map with `before` zeros above and to the left, `after` below and to the right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub size: [usize; 2],
+    pub stride: usize,
+    pub before: [usize; 2],
+    pub after: [usize; 2],
+}
+
+impl Window {
+    /// `k x k`, with `before` and `after` on both axes.
+    pub fn square(k: usize, stride: usize, (before, after): (usize, usize)) -> Window {
+        Window { size: [k; 2], stride, before: [before; 2], after: [after; 2] }
+    }
+
+    /// `kh x kw`, of which every place has its pixel of the map: an odd kernel's padding.
+    pub fn same(size: [usize; 2]) -> Window {
+        let pad = size.map(|k| k / 2);
+        Window { size, stride: 1, before: pad, after: pad }
+    }
+
+    /// Lines and columns of the result; `None` where the map is smaller than the window.
+    pub fn places(&self, map: [usize; 2]) -> Option<[usize; 2]> {
+        let along = |i: usize| {
+            let padded = map[i] + self.before[i] + self.after[i];
+            padded.checked_sub(self.size[i]).map(|rest| rest / self.stride.max(1) + 1)
+        };
+        Some([along(0)?, along(1)?])
+    }
+}
+
 /// What a node computes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Layer {
@@ -92,14 +124,10 @@ pub enum Layer {
         weight: ParamId,
         bias: Option<ParamId>,
     },
-    /// A `k x k` convolution; `pad` before and `pad_end` after each side.
     Conv2d {
         weight: ParamId,
         bias: Option<ParamId>,
-        k: usize,
-        stride: usize,
-        pad: usize,
-        pad_end: usize,
+        window: Window,
     },
     GroupNorm {
         gamma: ParamId,
@@ -128,6 +156,17 @@ pub enum Layer {
     Upsample,
     /// Mean of 2x2 pixels.
     Downsample,
+    /// The largest or the mean of the pixels under a window; of padding only the mean knows, and
+    /// only if `count_padding`.
+    Pool {
+        window: Window,
+        mode: pool::Mode,
+        count_padding: bool,
+    },
+    /// The map at the size of the node's shape, bilinearly ([`crate::ops::interpolate`]).
+    Interpolate {
+        offset: f32,
+    },
     /// The exact denoiser of a Gaussian mixture ([`crate::ops::mixture`]), whose noise level is the
     /// row's time.
     Mixture {

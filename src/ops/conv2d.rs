@@ -4,15 +4,15 @@
 //! The input is `x`, `[N, H, W, Ca]`, followed channel by channel by `x2`, `[N, H, W, Cb]`. Loading
 //! it may normalise it (`groups > 0`: GroupNorm by the [moments](super::moments) of both maps, with
 //! the row `[scale | shift]` of the sample if `rows_norm`), activate it (`act_in`) and repeat each
-//! pixel `up x up` times; padding comes after all of that. `pad` is the padding above and to the
-//! left; what `ho` and `wo` reach past the lower and right edge reads zero.
+//! pixel `up x up` times; padding comes after all of that: `top` lines above and `left` columns;
+//! what `ho` and `wo` reach past the lower and right edge reads zero.
 //!
-//! `weight` is packed `[k][k][Cin][Cout_padded]` (K-major, Cout padded with zeros to a multiple of
-//! 4, [`crate::program::Pack::Conv`]). If `sa > 0`, `sa + sb` more rows follow: a 1x1 convolution
-//! of `skip` `[N, Ho, Wo, sa]` and `skip2` `[N, Ho, Wo, sb]` as they are; else `skip` is a residual
-//! `[N, Ho, Wo, Cout]`. `vectors` holds gamma and beta of the norm, if there is one, then the bias,
-//! if `bias`. `rows` are added unless `rows_norm`. If `tiles > 0`, the moments of y go to
-//! `moments`.
+//! `weight` is packed `[kh][kw][Cin][Cout_padded]` (K-major, Cout padded with zeros to a multiple
+//! of 4, [`crate::program::Pack::Conv`]). If `sa > 0`, `sa + sb` more rows follow: a 1x1
+//! convolution of `skip` `[N, Ho, Wo, sa]` and `skip2` `[N, Ho, Wo, sb]` as they are; else `skip`
+//! is a residual `[N, Ho, Wo, Cout]`. `vectors` holds gamma and beta of the norm, if there is one,
+//! then the bias, if `bias`. `rows` are added unless `rows_norm`. If `tiles > 0`, the moments of y
+//! go to `moments`.
 //!
 //! If `states > 0`, `x` is the state of the sampler, `[states, Ca, H, W]` f32, and the input of
 //! sample i is `gain * c_in * x[i % states] + shift` with c_in of its row in `table`: what
@@ -35,7 +35,7 @@ use product::{GROUPED, Method};
 use std::cell::Cell;
 
 params! {
-    /// See the module; `k` is the side of the square kernel. `from_a`, `from_b` and `into` are the
+    /// See the module; the kernel is `kh` x `kw`. `from_a`, `from_b` and `into` are the
     /// first pairs of regions of moments, `tiles_a`, `tiles_b` and `tiles` their tiles. Each state
     /// has a row of its own in `table` if `own_rows`.
     pub struct Params {
@@ -48,9 +48,11 @@ params! {
         pub ho: u32,
         pub wo: u32,
         pub cout: u32,
-        pub k: u32,
+        pub kh: u32,
+        pub kw: u32,
         pub stride: u32,
-        pub pad: u32,
+        pub top: u32,
+        pub left: u32,
         pub up: u32,
         pub groups: u32,
         pub eps: f32,
@@ -91,9 +93,14 @@ impl Params {
         (self.h * self.up, self.w * self.up)
     }
 
+    /// Places of the filter.
+    pub fn taps(&self) -> u32 {
+        self.kh * self.kw
+    }
+
     /// Rows of the weight.
     pub fn depth(&self) -> u32 {
-        self.k * self.k * self.cin() + self.sa + self.sb
+        self.taps() * self.cin() + self.sa + self.sb
     }
 
     /// Elements of `vectors` before the bias.
@@ -109,7 +116,7 @@ impl Params {
     /// The maps of the shortcut and the rows of the weight for them.
     fn shortcut<'a>(&self, maps: [&'a [f32]; 2], weight: View<'a>) -> Vec<(View<'a>, View<'a>)> {
         let pixels = (self.n * self.ho * self.wo) as usize;
-        let mut first = (self.k * self.k * self.cin()) as usize;
+        let mut first = (self.taps() * self.cin()) as usize;
         let mut parts = Vec::new();
         for (map, c) in maps.into_iter().zip([self.sa as usize, self.sb as usize]) {
             if c > 0 {
@@ -209,7 +216,8 @@ impl Op for Params {
         defines.extend(super::wide("SKIP4", &[skip]));
         let flag = |name, set: bool| set.then_some((name, 1));
         let value = |name, value| (value > 0).then_some((name, value));
-        defines.extend([("KERNEL", self.k), ("STRIDE", self.stride)]);
+        defines.extend([("KERNEL", self.kw), ("STRIDE", self.stride)]);
+        defines.extend((self.kh != self.kw).then_some(("KERNEL_H", self.kh)));
         defines.extend(row::defines(self.own_rows));
         defines.extend(value("GROUPS", self.groups));
         defines.extend(value("ACT_IN", self.act_in));
@@ -240,7 +248,7 @@ impl Op for Params {
     fn reference(&self, cursor: Cursor, buffers: &mut Buffers) {
         let [x, x2, weight, vectors, _, rows, cond, skip, skip2, table, ..] = buffers.read;
         let [_, _, _, _, moments, .., y] = &mut buffers.write;
-        let (taps, cout) = ((self.k * self.k * self.cin()) as usize, self.cout as usize);
+        let (taps, cout) = ((self.taps() * self.cin()) as usize, self.cout as usize);
         let weights = View::rows(weight, self.depth() as usize, cout, cout.next_multiple_of(4));
         let norm = Norm::new(self, vectors, moments, cursor, words(cond));
         let mut loaded = LOADED.take();

@@ -31,6 +31,7 @@ pub mod embedding;
 pub mod geglu;
 pub mod group_norm;
 pub mod guidance;
+pub mod interpolate;
 pub mod linear;
 pub mod matrix_multiply_add;
 pub mod mixture;
@@ -38,6 +39,7 @@ pub mod model_input;
 pub mod moments;
 pub mod multiply_add;
 pub mod noise;
+pub mod pool;
 pub mod predict;
 pub mod resample;
 pub mod row;
@@ -259,12 +261,14 @@ catalogue! {
     geglu: Geglu,
     group_norm: GroupNorm,
     guidance: Guidance,
+    interpolate: Interpolate,
     linear: Linear,
     matrix_multiply_add: MatrixMultiplyAdd,
     mixture: Mixture,
     model_input: ModelInput,
     multiply_add: MultiplyAdd,
     noise: Noise,
+    pool: Pool,
     predict: Predict,
     replace: Replace,
     resample: Resample,
@@ -281,6 +285,7 @@ pub fn constants() -> Vec<(&'static str, u32)> {
     all.extend_from_slice(matrix_multiply_add::CONSTANTS);
     all.extend_from_slice(multiply_add::CONSTANTS);
     all.extend_from_slice(replace::CONSTANTS);
+    all.extend_from_slice(pool::CONSTANTS);
     all.extend_from_slice(resample::CONSTANTS);
     all.extend_from_slice(row::CONSTANTS);
     all.extend(control::layout::constants());

@@ -4,7 +4,7 @@
 //! layer before it. Layers that nobody reads any more are dropped at the end.
 
 use super::{Domain, Head, Kernel, KernelId, NormOnLoad, Plan, Shortcut, StateOnLoad, Tail};
-use crate::graph::{Layer, Shape};
+use crate::graph::{Layer, Shape, Window};
 use crate::ops::{self, Act, moments};
 
 /// A pattern: what kernel `id` becomes; `None` where the pattern does not apply.
@@ -197,9 +197,10 @@ fn shortcut(plan: &Plan, id: KernelId, readers: &[usize]) -> Option<Kernel> {
     let kernel = &plan.kernels[id];
     let residual = kernel.tail.residual?;
     let skip = &plan.kernels[residual];
-    let Layer::Conv2d { weight, bias, k: 1, stride: 1, pad: 0, pad_end: 0 } = skip.layer else {
+    let Layer::Conv2d { weight, bias, window } = skip.layer else { return None };
+    if window != Window::square(1, 1, (0, 0)) {
         return None;
-    };
+    }
     let plain = (skip.head, skip.tail) == (Head::NONE, Tail::NONE);
     let conv = matches!(kernel.layer, Layer::Conv2d { .. });
     if !conv || !plain || readers[residual] != 1 || skip.domain != kernel.domain {

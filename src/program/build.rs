@@ -81,8 +81,15 @@ struct Builder<'a> {
     trajectory: &'a Trajectory,
     options: &'a Options,
     slots: Slots,
-    arenas: Vec<u64>,
     solver: Solver,
+}
+
+/// The values of a plan in memory.
+pub(super) struct Values {
+    /// The slot of each kernel's value, but for an output that has none in an arena.
+    pub slots: Vec<Option<SlotId>>,
+    pub arenas: Vec<u64>,
+    pub memory: Memory,
 }
 
 impl<'a> Builder<'a> {
@@ -96,18 +103,21 @@ impl<'a> Builder<'a> {
         debug_assert_eq!(output.domain, Domain::Sample);
         let mut slots = Slots::default();
         let solver = Solver::new(&mut slots, trajectory, options, output.shape.channels());
-        Builder { graph, plan, trajectory, options, slots, arenas: Vec::new(), solver }
+        Builder { graph, plan, trajectory, options, slots, solver }
     }
 
     fn finish(mut self) -> Program {
-        let (values, memory) = self.place_values();
+        let output = &self.plan.kernels[self.plan.output];
+        let kept = !last::joins(output, &self.solver);
+        let placed = Values::place(self.plan, self.options.storage, kept, &mut self.slots);
+        let values = placed.slots;
         let condition = self.slots.add(
             "condition",
             DType::U32,
             self.plan.sizes.samples,
             Source::Input(Input::Condition),
         );
-        let (moments, regions) = self.place_moments();
+        let (moments, regions) = place_moments(self.plan, &mut self.slots);
         let lowering = Lowering {
             moments,
             regions: &regions,
@@ -179,9 +189,9 @@ impl<'a> Builder<'a> {
                 rows: self.trajectory.rows.len(),
                 draws: self.trajectory.draws,
             },
-            memory,
+            memory: placed.memory,
             slots: self.slots.finish(),
-            arenas: self.arenas,
+            arenas: placed.arenas,
         }
     }
 
@@ -195,63 +205,29 @@ impl<'a> Builder<'a> {
         network.extend(update);
         network
     }
+}
 
-    /// One buffer for the moments of all values that keep them.
-    fn place_moments(&mut self) -> (Option<SlotId>, Vec<Option<Region>>) {
-        let mut end = 0;
-        let place = |kernel: &Kernel| {
-            let Shape::Map { h, w, c } = kernel.shape else { return None };
-            let region = Region {
-                at: end as u32,
-                n: self.plan.sizes.samples as u32,
-                tiles: moments::tiles(h, w) as u32,
-                c: c as u32,
-            };
-            let kept = kernel.tail.moments.then_some(region);
-            end = kept.map_or(end, |region| region.end());
-            kept
-        };
-        let regions = self.plan.kernels.iter().map(place).collect();
-        let slot = (end > 0).then(|| self.slots.add("moments", DType::F32, 2 * end, Source::State));
-        (slot, regions)
-    }
-
-    /// The element type of a value: rows and the network's output are f32.
-    fn dtype(&self, id: KernelId) -> DType {
-        match self.plan.kernels[id].shape {
-            Shape::Map { .. } if id != self.plan.output => self.options.storage,
-            _ => DType::F32,
-        }
-    }
-
-    /// Places every value in an arena: those of the prologue in some, those of the loop in others.
-    fn place_values(&mut self) -> (Vec<Option<SlotId>>, Memory) {
-        let kernels = &self.plan.kernels;
+impl Values {
+    /// Places every value in an arena: those of the prologue in some, those of the loop in others;
+    /// the network's output too if it is `kept` there.
+    pub fn place(plan: &Plan, storage: DType, kept: bool, slots: &mut Slots) -> Values {
+        let kernels = &plan.kernels;
         let end = kernels.len();
-        let mut last: Vec<usize> = (0..end).collect();
-        for (id, kernel) in kernels.iter().enumerate() {
-            for read in kernel.reads() {
-                // What the loop reads of the prologue lives to the end.
-                let forever = kernels[read].hoisted() && !kernel.hoisted();
-                last[read] = last[read].max(if forever { end } else { id });
-            }
-        }
-        last[self.plan.output] = end;
-        let output = self.plan.output;
-        let placed =
-            (0..end).filter(|id| *id != output || !last::joins(&kernels[*id], &self.solver));
+        let last = last_reads(plan);
+        let placed = (0..end).filter(|id| *id != plan.output || kept);
         let (hoisted, looped): (Vec<_>, Vec<_>) = placed.partition(|&id| kernels[id].hoisted());
-        let mut slots = vec![None; end];
+        let (mut of, mut arenas) = (vec![None; end], Vec::new());
         let [hoisted, looped] = [hoisted, looped].map(|ids| {
-            let lifetimes: Vec<_> = ids.iter().map(|id| self.lifetime(*id, &last, &ids)).collect();
+            let lifetime = |id: &usize| lifetime(plan, storage, *id, &last, &ids);
+            let lifetimes: Vec<_> = ids.iter().map(lifetime).collect();
             let placement = plan::place(&lifetimes);
             for (&id, &Place { arena, offset }) in ids.iter().zip(&placement.places) {
-                let place = Place { arena: self.arenas.len() + arena, offset };
-                let (dtype, len) = (self.dtype(id), self.elements(id));
-                let slot = self.slots.add(&kernels[id].name, dtype, len, Source::Arena(place));
-                slots[id] = Some(slot);
+                let place = Place { arena: arenas.len() + arena, offset };
+                let (dtype, len) = (dtype(plan, storage, id), elements(plan, id));
+                let slot = slots.add(&kernels[id].name, dtype, len, Source::Arena(place));
+                of[id] = Some(slot);
             }
-            self.arenas.extend(&placement.arenas);
+            arenas.extend(&placement.arenas);
             placement
         });
         let memory = Memory {
@@ -259,23 +235,76 @@ impl<'a> Builder<'a> {
             lower_bound_bytes: looped.lower_bound,
             hoisted_bytes: hoisted.arenas.iter().sum(),
         };
-        (slots, memory)
+        Values { slots: of, arenas, memory }
     }
+}
 
-    /// When kernel `id`'s value is alive, among those of the kernels `ids`.
-    fn lifetime(&self, id: KernelId, last: &[usize], ids: &[KernelId]) -> Lifetime {
-        let reads = self.plan.kernels[id].reads().filter_map(|read| ids.binary_search(&read).ok());
-        Lifetime {
-            first: id,
-            last: last[id],
-            bytes: (self.elements(id) * self.dtype(id).size()) as u64,
-            reads: reads.collect(),
+/// One buffer for the moments of all values that keep them, and where each kernel's are.
+pub(super) fn place_moments(
+    plan: &Plan,
+    slots: &mut Slots,
+) -> (Option<SlotId>, Vec<Option<Region>>) {
+    let mut end = 0;
+    let place = |kernel: &Kernel| {
+        let Shape::Map { h, w, c } = kernel.shape else { return None };
+        let region = Region {
+            at: end as u32,
+            n: plan.sizes.samples as u32,
+            tiles: moments::tiles(h, w) as u32,
+            c: c as u32,
+        };
+        let kept = kernel.tail.moments.then_some(region);
+        end = kept.map_or(end, |region| region.end());
+        kept
+    };
+    let regions = plan.kernels.iter().map(place).collect();
+    let slot = (end > 0).then(|| slots.add("moments", DType::F32, 2 * end, Source::State));
+    (slot, regions)
+}
+
+/// The element type of a value: rows and the network's output are f32.
+fn dtype(plan: &Plan, storage: DType, id: KernelId) -> DType {
+    match plan.kernels[id].shape {
+        Shape::Map { .. } if id != plan.output => storage,
+        _ => DType::F32,
+    }
+}
+
+/// The kernel that reads each value last.
+fn last_reads(plan: &Plan) -> Vec<KernelId> {
+    let kernels = &plan.kernels;
+    let end = kernels.len();
+    let mut last: Vec<usize> = (0..end).collect();
+    for (id, kernel) in kernels.iter().enumerate() {
+        for read in kernel.reads() {
+            // What the loop reads of the prologue lives to the end.
+            let forever = kernels[read].hoisted() && !kernel.hoisted();
+            last[read] = last[read].max(if forever { end } else { id });
         }
     }
+    last[plan.output] = end;
+    last
+}
 
-    /// Elements of a value over its whole domain.
-    fn elements(&self, id: KernelId) -> usize {
-        let kernel = &self.plan.kernels[id];
-        kernel.domain.rows(self.plan.sizes) * kernel.shape.elements()
+/// When kernel `id`'s value is alive, among those of the kernels `ids`.
+fn lifetime(
+    plan: &Plan,
+    storage: DType,
+    id: KernelId,
+    last: &[usize],
+    ids: &[KernelId],
+) -> Lifetime {
+    let reads = plan.kernels[id].reads().filter_map(|read| ids.binary_search(&read).ok());
+    Lifetime {
+        first: id,
+        last: last[id],
+        bytes: (elements(plan, id) * dtype(plan, storage, id).size()) as u64,
+        reads: reads.collect(),
     }
+}
+
+/// Elements of a value over its whole domain.
+pub(super) fn elements(plan: &Plan, id: KernelId) -> usize {
+    let kernel = &plan.kernels[id];
+    kernel.domain.rows(plan.sizes) * kernel.shape.elements()
 }

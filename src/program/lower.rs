@@ -2,11 +2,11 @@
 
 use super::slots::Slots;
 use super::{Covers, Launch, Pack, SlotId};
-use crate::graph::{Graph, Layer, ParamId, Shape};
+use crate::graph::{Graph, Layer, ParamId, Shape, Window};
 use crate::ops::moments::Region;
 use crate::ops::{
-    Act, Call, RowMap, activation, add, concat, embedding, geglu, group_norm, mixture, model_input,
-    resample, scale_shift, time_embedding,
+    Act, Call, RowMap, activation, add, concat, embedding, geglu, group_norm, interpolate, mixture,
+    model_input, pool, resample, scale_shift, time_embedding,
 };
 use crate::plan::{Domain, Kernel, KernelId, Plan};
 use crate::tensor::DType;
@@ -57,9 +57,7 @@ pub(super) fn lower(l: &Lowering, slots: &mut Slots, id: KernelId) -> Launch {
         }
         Layer::ClassEmbedding { table } => at.class_embedding(slots, *table),
         Layer::Linear { weight, bias } => at.linear(slots, (*weight, *bias)),
-        Layer::Conv2d { weight, bias, k, stride, pad, .. } => {
-            at.conv2d(slots, (*weight, *bias), (*k, *stride, *pad))
-        }
+        Layer::Conv2d { weight, bias, window } => at.conv2d(slots, (*weight, *bias), window),
         Layer::LayerNorm { gamma, beta, eps } => at.layer_norm(slots, *gamma, *beta, *eps),
         Layer::Geglu => at.geglu(),
         Layer::GroupNorm { gamma, beta, groups, eps } => {
@@ -71,6 +69,8 @@ pub(super) fn lower(l: &Lowering, slots: &mut Slots, id: KernelId) -> Launch {
         Layer::Concat => at.concat(),
         Layer::Upsample => at.resample(resample::Mode::Up),
         Layer::Downsample => at.resample(resample::Mode::Down),
+        Layer::Pool { window, mode, count_padding } => at.pool(window, *mode, *count_padding),
+        Layer::Interpolate { offset } => at.interpolate(*offset),
         Layer::Mixture { count, components } => at.mixture(slots, *count, components),
         Layer::Attention { heads, scale } => at.attention(*heads, *scale),
     };
@@ -253,6 +253,27 @@ impl At<'_> {
     fn resample(&self, mode: resample::Mode) -> Lowered {
         let (h, w, c) = map_size(self.shape(self.inputs[0]));
         let params = resample::Params { n: self.n(), h, w, c, mode: mode as u32 };
+        (params.into(), vec![self.slot(self.inputs[0]), self.y])
+    }
+
+    fn pool(&self, window: &Window, mode: pool::Mode, count_padding: bool) -> Lowered {
+        let (h, w, c) = map_size(self.shape(self.inputs[0]));
+        let (ho, wo, _) = map_size(self.kernel.shape);
+        let [kh, kw] = window.size.map(|k| k as u32);
+        let ([top, left], [bottom, right]) =
+            (window.before.map(|p| p as u32), window.after.map(|p| p as u32));
+        let (n, stride, mode) = (self.n(), window.stride as u32, mode as u32);
+        let count_padding = count_padding.into();
+        let sides = pool::Params { top, left, bottom, right, ..bytemuck::Zeroable::zeroed() };
+        let params =
+            pool::Params { n, h, w, c, ho, wo, kh, kw, stride, mode, count_padding, ..sides };
+        (params.into(), vec![self.slot(self.inputs[0]), self.y])
+    }
+
+    fn interpolate(&self, offset: f32) -> Lowered {
+        let (h, w, c) = map_size(self.shape(self.inputs[0]));
+        let (ho, wo, _) = map_size(self.kernel.shape);
+        let params = interpolate::Params { n: self.n(), h, w, c, ho, wo, offset };
         (params.into(), vec![self.slot(self.inputs[0]), self.y])
     }
 

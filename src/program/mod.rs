@@ -8,6 +8,7 @@ mod adaptive;
 mod arenas;
 mod build;
 mod display;
+mod forward;
 mod last;
 mod lower;
 mod products;
@@ -18,6 +19,7 @@ mod validate;
 
 pub use crate::plan::{Domain, Place};
 pub use build::{NoiseMode, Options, TABLE_BYTES};
+pub use forward::Forward;
 
 use crate::graph::{NodeId, Shape};
 use crate::ops::{Call, Facts, Span};
@@ -36,7 +38,7 @@ pub enum Pack {
     Flat,
     /// `[out, in]` to `[in][out]`, a row of the matrix for each input.
     Linear,
-    /// `[out, in, k, k]` to `[k][k][in][out]`, likewise.
+    /// `[out, in, kh, kw]` to `[kh][kw][in][out]`, likewise.
     Conv,
 }
 
@@ -67,6 +69,8 @@ pub enum Input {
     Known,
     /// What of them is to be redrawn, `[B, H, W]` f32, see [`crate::solver::Projection::Mask`].
     Mask,
+    /// What [`Program::forward`] is evaluated on, `[B, C, H, W]` f32.
+    Images,
 }
 
 /// Where a slot's content comes from.

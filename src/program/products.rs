@@ -3,7 +3,7 @@
 use super::lower::{At, Lowered, map_size};
 use super::slots::{Slots, piece};
 use super::{Pack, Piece, SlotId};
-use crate::graph::{ParamId, Shape};
+use crate::graph::{ParamId, Shape, Window};
 use crate::ops::moments::Region;
 use crate::ops::{Norm, RowMap, attention, conv2d, linear};
 use crate::plan::KernelId;
@@ -56,12 +56,7 @@ impl At<'_> {
         (params.into(), vec![self.slot(x), Some(weight), vectors, moments, cond, skip, self.y])
     }
 
-    pub fn conv2d(
-        &self,
-        slots: &mut Slots,
-        own: Affine,
-        (k, stride, pad): (usize, usize, usize),
-    ) -> Lowered {
+    pub fn conv2d(&self, slots: &mut Slots, own: Affine, window: &Window) -> Lowered {
         let (x, x2) = (self.inputs.first().copied(), self.inputs.get(1).copied());
         let (head, tail) = (self.kernel.head, self.kernel.tail);
         let scale_shift = head.norm.and_then(|n| n.scale_shift);
@@ -79,7 +74,7 @@ impl At<'_> {
             [channels(s.inputs.0) as u32, s.inputs.1.map_or(0, |b| channels(b) as u32)]
         });
         let cin = (ca + cb) as usize;
-        let weight = self.taps(slots, own.0, k * k * cin);
+        let weight = self.taps(slots, own.0, window.size.iter().product::<usize>() * cin);
         let biases = [own.1, tail.shortcut.and_then(|s| s.bias)];
         let biases = biases.into_iter().flatten().map(|b| self.flat(b, 0)).collect();
         let (vectors, bias) = self.vectors(slots, cin, biases, cout);
@@ -93,9 +88,11 @@ impl At<'_> {
             ho,
             wo,
             cout,
-            k: k as u32,
-            stride: stride as u32,
-            pad: pad as u32,
+            kh: window.size[0] as u32,
+            kw: window.size[1] as u32,
+            stride: window.stride as u32,
+            top: window.before[0] as u32,
+            left: window.before[1] as u32,
             up: head.up as u32,
             groups: head.norm.and_then(|n| n.groups).unwrap_or(0) as u32,
             eps: head.norm.map_or(0.0, |n| n.eps as f32),

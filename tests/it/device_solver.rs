@@ -303,7 +303,7 @@ pub fn on_device(backend: &dyn Backend, network: &Network, run: &Run) -> Vec<f32
     let reads = |input| program.slots.iter().any(|slot| slot.source == Source::Input(input));
     let known = if reads(Input::Known) { known } else { Vec::new() };
     let mask = if reads(Input::Mask) { mask } else { Vec::new() };
-    let inputs = RunInputs { run: words, condition, draws, known, mask };
+    let inputs = RunInputs { run: words, condition, draws, known, mask, images: Vec::new() };
     let (stop, mut out) = (AtomicBool::new(false), vec![f32::NAN; program.output_len]);
     let mut observer = Observer { stop: &stop, rows_done: &mut |_| {} };
     let stats = session.run(&inputs, &mut observer, &mut out).unwrap();

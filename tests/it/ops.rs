@@ -268,6 +268,6 @@ macro_rules! ops {
 
 ops! {
     activation add attention combine concat control conv2d conv_step embedding geglu group_norm
-    guidance linear matrix_multiply_add mixture model_input multiply_add noise predict replace
-    resample     scale_shift solver_step time_embedding trace
+    guidance interpolate linear matrix_multiply_add mixture model_input multiply_add noise pool
+    predict replace resample scale_shift solver_step time_embedding trace
 }

@@ -93,6 +93,7 @@ pub fn run(case: &Case, storage: DType) -> Vec<Vec<f64>> {
         Call::Geglu(p) => geglu(p, &mut m),
         Call::GroupNorm(p) => group_norm(p, &mut m),
         Call::Guidance(p) => solver::guidance(p, &mut m),
+        Call::Interpolate(p) => window::interpolate(p, &mut m),
         Call::Linear(p) => product::linear(p, &mut m),
         Call::Mixture(p) => mixture(p, &mut m),
         Call::ModelInput(p) => {
@@ -103,6 +104,7 @@ pub fn run(case: &Case, storage: DType) -> Vec<Vec<f64>> {
         Call::MatrixMultiplyAdd(p) => matrix_multiply_add(p, &mut m),
         Call::MultiplyAdd(p) => multiply_add(p, &mut m),
         Call::Noise(p) => solver::noise(p, &mut m),
+        Call::Pool(p) => window::pool(p, &mut m),
         Call::Predict(p) => solver::predict(p, &mut m),
         Call::Replace(p) => solver::replace(p, &mut m),
         Call::Resample(p) => resample(p, &mut m),
@@ -350,3 +352,5 @@ mod control;
 mod product;
 #[path = "oracle_solver.rs"]
 mod solver;
+#[path = "oracle_window.rs"]
+mod window;

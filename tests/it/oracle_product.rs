@@ -81,7 +81,8 @@ fn loaded(p: &conv2d::Params, m: &Memory) -> Vec<f64> {
 }
 
 pub(super) fn conv2d(p: &conv2d::Params, m: &mut Memory) {
-    let (cin, cout, k) = ((p.ca + p.cb) as usize, p.cout as usize, p.k as usize);
+    let (cin, cout) = ((p.ca + p.cb) as usize, p.cout as usize);
+    let (kh, kw) = (p.kh as usize, p.kw as usize);
     let (h, w) = ((p.h * p.up) as usize, (p.w * p.up) as usize);
     let padded = cout.next_multiple_of(4);
     let input = loaded(p, m);
@@ -92,20 +93,20 @@ pub(super) fn conv2d(p: &conv2d::Params, m: &mut Memory) {
             let pixel = (n * p.ho as usize + oy) * p.wo as usize + ox;
             for o in 0..cout {
                 let mut sum = 0.0;
-                for (ky, kx) in (0..k).flat_map(|ky| (0..k).map(move |kx| (ky, kx))) {
-                    let y = (oy * p.stride as usize + ky) as isize - p.pad as isize;
-                    let x = (ox * p.stride as usize + kx) as isize - p.pad as isize;
+                for (ky, kx) in (0..kh).flat_map(|ky| (0..kw).map(move |kx| (ky, kx))) {
+                    let y = (oy * p.stride as usize + ky) as isize - p.top as isize;
+                    let x = (ox * p.stride as usize + kx) as isize - p.left as isize;
                     let inside = |v: isize, end: usize| v >= 0 && v < end as isize;
                     if !inside(y, h) || !inside(x, w) {
                         continue;
                     }
                     let at = (n * h + y as usize) * w + x as usize;
                     for i in 0..cin {
-                        let weight = m.numbers[2][((ky * k + kx) * cin + i) * padded + o];
+                        let weight = m.numbers[2][((ky * kw + kx) * cin + i) * padded + o];
                         sum += input[at * cin + i] * weight;
                     }
                 }
-                let mut below = k * k * cin;
+                let mut below = kh * kw * cin;
                 for (arg, s) in [(7, p.sa as usize), (8, p.sb as usize)] {
                     for i in 0..s {
                         let weight = m.numbers[2][(below + i) * padded + o];

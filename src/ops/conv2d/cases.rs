@@ -34,7 +34,7 @@ impl Default for Parts {
 
 fn case(what: &str, p: Params, parts: Parts) -> Case {
     let size = format!("{}x{}x{} c{}->{}", p.n, p.h, p.w, p.cin(), p.cout);
-    let name = format!("conv2d {k}x{k} s{} {size} {what}", p.stride, k = p.k);
+    let name = format!("conv2d {}x{} s{} {size} {what}", p.kh, p.kw, p.stride);
     let mut random = Random::new(&name);
     let bias = if parts.bias { 1 } else { 0 };
     let p = Params { bias, ..p };
@@ -77,13 +77,25 @@ fn params(
     (n, h, w): (u32, u32, u32),
     (cin, cout): (u32, u32),
     (k, stride): (u32, u32),
-    (pad, end): (u32, u32),
+    pad: (u32, u32),
 ) -> Params {
-    let size = |s: u32| (s + pad + end - k) / stride + 1;
-    let (ho, wo) = (size(h), size(w));
+    oblong((n, h, w), (cin, cout), (k, k), stride, [pad, pad])
+}
+
+/// A convolution with a kernel of `kh` x `kw` and, of lines and of columns, the padding before and
+/// after.
+fn oblong(
+    (n, h, w): (u32, u32, u32),
+    (cin, cout): (u32, u32),
+    (kh, kw): (u32, u32),
+    stride: u32,
+    [(top, bottom), (left, right)]: [(u32, u32); 2],
+) -> Params {
+    let ho = (h + top + bottom - kh) / stride + 1;
+    let wo = (w + left + right - kw) / stride + 1;
     let map = RowMap::IDENTITY;
-    let (ca, up, scale) = (cin, 1, 1.0);
-    Params { map, n, h, w, ca, ho, wo, cout, k, stride, pad, up, scale, ..Params::zeroed() }
+    let size = Params { map, n, h, w, ca: cin, ho, wo, cout, ..Params::zeroed() };
+    Params { kh, kw, stride, top, left, up: 1, scale: 1.0, ..size }
 }
 
 pub(super) fn cases() -> Vec<Case> {
@@ -149,6 +161,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend(of_state());
     cases.extend(storing());
     cases.extend(whole());
+    cases.extend(oblongs());
     cases
 }
 
@@ -304,5 +317,37 @@ fn whole() -> Vec<Case> {
         case("whole, halves", params((2, 17, 9), (16, 48), (3, 2), (1, 1)), bias.clone()),
         case("whole, even kernel", params((1, 4, 18), (16, 16), (2, 1), (1, 0)), bias.clone()),
         case("whole, wide kernel", params((1, 9, 9), (16, 32), (5, 1), (2, 2)), bias),
+    ]
+}
+
+/// Kernels that are not square, and padding that differs from side to side.
+fn oblongs() -> Vec<Case> {
+    let bias = Parts { bias: true, ..Parts::default() };
+    let all = Parts { row: Some((2, CaseArg::Absent)), residual: true, ..bias.clone() };
+    let of =
+        |(n, h, w), channels, sides, stride, pads| oblong((n, h, w), channels, sides, stride, pads);
+    let wide = of((2, 6, 9), (12, 20), (1, 7), 1, [(0, 0), (3, 3)]);
+    let high = of((2, 9, 6), (12, 20), (7, 1), 1, [(3, 3), (0, 0)]);
+    let signal = of((2, 1, 33), (8, 12), (1, 5), 2, [(0, 0), (2, 2)]);
+    let silu = Act::Silu as u32;
+    let normed = |p| Params { act_in: silu, ..normalised(p, 4) };
+    vec![
+        case("wide", wide, bias.clone()),
+        case("high", high, bias.clone()),
+        case("high, norm, keeps moments", kept(normed(high)), all.clone()),
+        case("wide, shortcut", Params { sa: 8, sb: 4, ..kept(normed(wide)) }, bias.clone()),
+        case("a line, halves", signal, bias.clone()),
+        case("a line, norm", normed(signal), all.clone()),
+        case("sides", of((1, 7, 8), (5, 6), (3, 3), 2, [(0, 1), (2, 0)]), bias.clone()),
+        case("lines, wide", of((1, 5, 20), (4, 8), (1, 3), 1, [(0, 0), (1, 1)]), bias.clone()),
+        case("lines, high", of((2, 9, 17), (3, 5), (3, 1), 1, [(1, 1), (0, 0)]), bias.clone()),
+        case("lines, sides", of((1, 6, 18), (4, 6), (2, 3), 1, [(1, 0), (0, 2)]), bias.clone()),
+        case("whole, wide", of((2, 5, 9), (32, 48), (1, 7), 1, [(0, 0), (3, 3)]), bias.clone()),
+        case("whole, high", of((1, 9, 9), (16, 32), (3, 1), 2, [(1, 1), (0, 0)]), bias.clone()),
+        case(
+            "whole, wide, norm",
+            normed(of((2, 4, 9), (32, 16), (1, 3), 1, [(0, 0), (1, 1)])),
+            all,
+        ),
     ]
 }

@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 /// Work memory of a thread.
 #[derive(Default)]
 struct Scratch {
-    /// The patches of a block of output pixels, `[pixels, k * k * cin]`, or the padded lines that
+    /// The patches of a block of output pixels, `[pixels, kh * kw * cin]`, or the padded lines that
     /// a block reads.
     input: Vec<f32>,
     /// The sums of padded lines.
@@ -26,25 +26,25 @@ thread_local! {
 pub(super) enum Method {
     /// A 1x1 kernel: the input is the matrix.
     Pixels,
-    /// Each kernel row over padded lines: in `[lines, width, cin]` the `k * cin` elements from a
+    /// Each kernel row over padded lines: in `[lines, width, cin]` the `kw * cin` elements from a
     /// pixel on are a row of that pixel's patch, so overlapping rows of one copy of the input
     /// stand for the patches. What falls between two lines is computed and thrown away. So that
     /// few output channels fill a vector, `group` pixels in a row are one row of the product, see
     /// [`Params::grouped`].
     Lines { rows: usize, group: usize },
-    /// Patches written out, `k * k` copies of the input.
+    /// Patches written out, `kh * kw` copies of the input.
     Patches { pixels: usize },
 }
 
 impl Params {
     /// Lines save copying, which is what counts where few output channels share a copy, and waste
-    /// `k - 1` pixels a line, which is little where lines are long.
+    /// `kw - 1` pixels a line, which is little where lines are long.
     pub(super) fn method(&self) -> Method {
         /// Output pixels of one product, and elements that stay in the second cache.
         const PIXELS: usize = 512;
         const ELEMENTS: usize = 1 << 16;
         let same_size = (self.ho, self.wo) == self.size();
-        if (self.k, self.stride, self.pad) == (1, 1, 0) && same_size {
+        if (self.kh, self.kw, self.stride, self.top, self.left) == (1, 1, 1, 0, 0) && same_size {
             return Method::Pixels;
         }
         let (ho, wo) = (self.ho as usize, self.wo as usize);
@@ -55,7 +55,7 @@ impl Params {
             let group = if self.cout == 16 { 2 } else { (16 / self.cout as usize).max(1) };
             return Method::Lines { rows: even.max().unwrap_or(1), group };
         }
-        let patch = (self.k * self.k * self.cin()) as usize;
+        let patch = (self.taps() * self.cin()) as usize;
         Method::Patches { pixels: (ELEMENTS / patch).clamp(16, PIXELS) }
     }
 
@@ -87,17 +87,18 @@ impl Params {
         });
     }
 
-    /// The weight `[k][(group - 1 + k) * cin][group * cout]` that gives `group` neighbours at once:
-    /// the weight itself once for each of them, shifted by a pixel, and zeros.
+    /// The weight `[kh][(group - 1 + kw) * cin][group * cout]` that gives `group` neighbours at
+    /// once: the weight itself once for each of them, shifted by a pixel, and zeros.
     pub(super) fn grouped<'a>(
         &self,
         weight: View,
         group: usize,
         grouped: &'a mut Vec<f32>,
     ) -> View<'a> {
-        let (k, cin, cout) = (self.k as usize, self.cin() as usize, self.cout as usize);
+        let (kh, k) = (self.kh as usize, self.kw as usize);
+        let (cin, cout) = (self.cin() as usize, self.cout as usize);
         grouped.clear();
-        grouped.resize(k * (group - 1 + k) * cin * group * cout, 0.0);
+        grouped.resize(kh * (group - 1 + k) * cin * group * cout, 0.0);
         let lines = grouped.chunks_exact_mut((group - 1 + k) * cin * group * cout);
         for (ky, line) in lines.enumerate() {
             for (i, j) in (0..k * cin).flat_map(|i| (0..group).map(move |j| (i, j))) {
@@ -106,7 +107,7 @@ impl Params {
                 line[to..to + cout].copy_from_slice(&weight.data[from..][..cout]);
             }
         }
-        View::rows(grouped, k * (group - 1 + k) * cin, group * cout, group * cout)
+        View::rows(grouped, kh * (group - 1 + k) * cin, group * cout, group * cout)
     }
 
     /// [`Method::Lines`].
@@ -121,13 +122,14 @@ impl Params {
         let ((h, w), cin) = (self.size(), self.cin() as usize);
         let (h, w) = (h as usize, w as usize);
         let (ho, wo, cout) = (self.ho as usize, self.wo as usize, self.cout as usize);
-        let (k, pad) = (self.k as usize, self.pad as usize);
+        let (kh, k) = (self.kh as usize, self.kw as usize);
+        let (above, pad) = (self.top as usize, self.left as usize);
         let rows = y.len() / (wo * cout);
         let (n, top) = (first / (ho * wo), first / wo % ho);
         // Columns 0..width of a padded line are pad.. of the map's, so far as they are inside.
         let width = wo + k - 1;
         let inside = w.min(width.saturating_sub(pad));
-        let lines = (rows + k - 1) * width * cin;
+        let lines = (rows + kh - 1) * width * cin;
         // The last group may reach beyond the last line.
         input.resize(lines + group * cin, 0.0);
         for (i, line) in input[..lines].chunks_exact_mut(width * cin).enumerate() {
@@ -135,7 +137,7 @@ impl Params {
             let to = from + inside * cin;
             line[..from].fill(0.0);
             line[to..].fill(0.0);
-            match (top + i).checked_sub(pad).filter(|y| *y < h) {
+            match (top + i).checked_sub(above).filter(|y| *y < h) {
                 Some(y) => {
                     line[from..to].copy_from_slice(&x[(n * h + y) * w * cin..][..inside * cin]);
                 }
@@ -145,7 +147,7 @@ impl Params {
         let groups = ((rows - 1) * width + wo).div_ceil(group);
         sums.resize(groups * group * cout, 0.0);
         let depth = (group - 1 + k) * cin;
-        for ky in 0..k {
+        for ky in 0..kh {
             let x = View::rows(&input[ky * width * cin..], groups, depth, group * cin);
             let weight = weight.part(ky * depth, depth);
             matrix::product(x, weight, sums, group * cout, ky > 0);
@@ -160,8 +162,9 @@ impl Params {
         let ((h, w), cin) = (self.size(), self.cin() as usize);
         let (h, w) = (h as usize, w as usize);
         let (ho, wo) = (self.ho as usize, self.wo as usize);
-        let (k, stride, pad) = (self.k as usize, self.stride as usize, self.pad as usize);
-        for (i, patch) in patches.chunks_exact_mut(k * k * cin).enumerate() {
+        let (kh, k, stride) = (self.kh as usize, self.kw as usize, self.stride as usize);
+        let (above, pad) = (self.top as usize, self.left as usize);
+        for (i, patch) in patches.chunks_exact_mut(kh * k * cin).enumerate() {
             let p = first + i;
             let (n, top, left) = (p / (ho * wo), p / wo % ho * stride, p % wo * stride);
             // Columns of the kernel that lie inside the map.
@@ -169,11 +172,11 @@ impl Params {
             let end = (w + pad).saturating_sub(left).min(k).max(begin);
             for (ky, line) in patch.chunks_exact_mut(k * cin).enumerate() {
                 let y = top + ky;
-                if y < pad || y >= h + pad || begin == end {
+                if y < above || y >= h + above || begin == end {
                     line.fill(0.0);
                     continue;
                 }
-                let from = ((n * h + y - pad) * w + left + begin - pad) * cin;
+                let from = ((n * h + y - above) * w + left + begin - pad) * cin;
                 line[..begin * cin].fill(0.0);
                 line[begin * cin..end * cin].copy_from_slice(&x[from..][..(end - begin) * cin]);
                 line[end * cin..].fill(0.0);

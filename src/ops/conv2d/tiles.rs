@@ -102,7 +102,7 @@ fn matrix(p: &Params, dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
     let fits = |tile: &Tile| {
         let (height, width) = sides(tile.rows);
         // One for each column of the filter: see the kernel.
-        let staged = p.k * p.stride * (height + (p.k - 1) / p.stride) * width;
+        let staged = p.kw * p.stride * (height + (p.kh - 1) / p.stride) * width;
         let rows = tile.rows == Tile::BLOCK || p.ho * p.wo > Tile::BLOCK;
         rows && facts.hold(tile, staged, MATRIX_K, 1)
     };
@@ -121,7 +121,7 @@ fn mma(p: &Params, dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
     if !halves || !whole || p.states > 0 {
         return Vec::new();
     }
-    let taps = p.k * p.k;
+    let taps = p.taps();
     let fits = |tile: &Tile| {
         let enough = tile.rows == 16 || p.ho * p.wo > tile.rows / 2;
         enough && has_place(p, tile) && facts.hold_mma(tile, 2 * halo(p, tile), 1)
@@ -141,8 +141,8 @@ fn mma(p: &Params, dtypes: &[Option<DType>], facts: &Facts) -> Vec<Tile> {
 /// Pixels that are staged for a tile under [`Method::Mma`]: those under the filter, or its own.
 fn halo(p: &Params, tile: &Tile) -> u32 {
     let (height, width) = sides(tile.rows);
-    let spread = if p.k == 1 { 1 } else { p.stride };
-    (((height - 1) * spread + p.k) * ((width - 1) * spread + p.k)).max(tile.rows)
+    let spread = if p.taps() == 1 { 1 } else { p.stride };
+    (((height - 1) * spread + p.kh) * ((width - 1) * spread + p.kw)).max(tile.rows)
 }
 
 /// Each candidate once, split where its map is small; those that run best unmeasured first.
@@ -176,7 +176,7 @@ mod tests {
     /// A 3x3 convolution in f16 on a GPU with matrices: its first candidate.
     fn first(ca: u32, cout: u32, facts: Facts, storage: DType) -> Tile {
         let size = Params { n: 1, h: 32, w: 32, ho: 32, wo: 32, ..Params::zeroed() };
-        let p = Params { ca, cout, k: 3, stride: 1, pad: 1, up: 1, ..size };
+        let p = Params { ca, cout, kh: 3, kw: 3, stride: 1, top: 1, left: 1, up: 1, ..size };
         let dtypes = [Some(storage), None, Some(storage)];
         tiles(&p, &dtypes, &facts)[0]
     }
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn no_workgroup_has_more_threads_than_the_device() {
         let size = Params { n: 8, h: 32, w: 32, ho: 32, wo: 32, ..Params::zeroed() };
-        let p = Params { ca: 128, cout: 512, k: 3, stride: 1, pad: 1, up: 1, ..size };
+        let p = Params { ca: 128, cout: 512, kh: 3, kw: 3, stride: 1, up: 1, ..size };
         let facts = Facts { matrix: 16, subgroup_min: 32, subgroup_max: 32, ..Facts::LEAST };
         let named = |threads| -> Vec<String> {
             let tiles = tiles(&p, &[Some(DType::F16); 3], &Facts { threads, ..facts });

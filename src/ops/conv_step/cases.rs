@@ -51,7 +51,8 @@ fn case(what: &str, p: Params, row: Row) -> Case {
 fn params((n, h, w): (u32, u32, u32), cin: u32, (c, cf): (u32, u32)) -> Params {
     let hw = h * w;
     let conv = conv2d::Params { map: RowMap::IDENTITY, scale: 1.0, ..conv2d::Params::zeroed() };
-    let (k, stride, pad, up, bias) = (3, 1, 1, 1, 1);
+    let (kh, kw, top, left) = (3, 3, 1, 1);
+    let (stride, up, bias) = (1, 1, 1);
     let conv = conv2d::Params {
         n,
         h,
@@ -60,9 +61,11 @@ fn params((n, h, w): (u32, u32, u32), cin: u32, (c, cf): (u32, u32)) -> Params {
         ho: h,
         wo: w,
         cout: cf,
-        k,
+        kh,
+        kw,
         stride,
-        pad,
+        top,
+        left,
         up,
         bias,
         ..conv

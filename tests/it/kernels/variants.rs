@@ -192,9 +192,10 @@ const MAPS: [Map; 6] =
 fn same((n, side, channels): Map) -> conv2d::Params {
     let (h, w, ho, wo) = (side, side, side, side);
     let (ca, cout) = (channels, channels);
-    let (k, stride, pad, up, bias, scale) = (3, 1, 1, 1, 1, 1.0);
+    let (kh, kw, top, left) = (3, 3, 1, 1);
     let zero: conv2d::Params = bytemuck::Zeroable::zeroed();
-    conv2d::Params { n, h, w, ho, wo, ca, cout, k, stride, pad, up, bias, scale, ..zero }
+    let size = conv2d::Params { n, h, w, ho, wo, ca, cout, ..zero };
+    conv2d::Params { kh, kw, top, left, stride: 1, up: 1, bias: 1, scale: 1.0, ..size }
 }
 
 /// With the norm and activation of a residual block, and moments for what follows.

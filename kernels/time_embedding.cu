@@ -1,4 +1,4 @@
-// y = [sin(t f) | cos(t f)], or [cos | sin] if flip; an odd last channel is zero.
+// y = [sin(s t f) | cos(s t f)], or [cos | sin] if flip; an odd last channel is zero; t or ln t.
 // times [..] f32, freqs [dim / 2] f32, y [n, dim].
 // One thread one frequency of one vector, 256 threads a workgroup.
 // Compute: about 40 operations a pair; n dim is small, so launch-bound.
@@ -11,6 +11,8 @@ struct Params {
     u32 n;
     u32 dim;
     u32 flip;
+    u32 log;
+    f32 scale;
 };
 
 constexpr u32 THREADS = BLOCK;
@@ -29,8 +31,11 @@ __device__ inline void run(const Params& p, const Args& a, const At& at) {
         store1(a.y, to + 2u * half, 0.0f);
         return;
     }
-    const f32 time = load1(a.times, map_row(p.map, a, at, vector));
-    const float2 sc = sincos(time * load1(a.freqs, i));
+    f32 time = load1(a.times, map_row(p.map, a, at, vector));
+    if (p.log != 0u) {
+        time = logf(time);
+    }
+    const float2 sc = sincos(time * load1(a.freqs, i) * p.scale);
     store1(a.y, to + i, p.flip != 0u ? sc.y : sc.x);
     store1(a.y, to + half + i, p.flip != 0u ? sc.x : sc.y);
 }

@@ -1,4 +1,4 @@
-// y = [sin(t f) | cos(t f)], or [cos | sin] if flip; an odd last channel is zero.
+// y = [sin(s t f) | cos(s t f)], or [cos | sin] if flip; an odd last channel is zero; t or ln t.
 // times [..] f32, freqs [dim / 2] f32, y [n, dim].
 // One thread one frequency of one vector, 256 threads a workgroup.
 // Compute: about 40 operations a pair; n dim is small, so launch-bound.
@@ -12,6 +12,8 @@ struct Params {
     n: u32,
     dim: u32,
     flip: u32,
+    log: u32,
+    scale: f32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -38,7 +40,11 @@ fn time_embedding(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups)
         y[to + 2u * half] = y_t(0.0);
         return;
     }
-    let sc = sincos(f32(times[map_row(p.map, vector)]) * f32(freqs[i]));
+    var time = f32(times[map_row(p.map, vector)]);
+    if p.log != 0u {
+        time = log(time);
+    }
+    let sc = sincos(time * f32(freqs[i]) * p.scale);
     y[to + i] = y_t(select(sc.x, sc.y, p.flip != 0u));
     y[to + half + i] = y_t(select(sc.y, sc.x, p.flip != 0u));
 }

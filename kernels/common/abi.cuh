@@ -138,6 +138,9 @@ __device__ inline float4 operator-(float4 a, float4 b) {
 __device__ inline float4 operator*(float4 a, float4 b) {
     return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w);
 }
+__device__ inline float4 operator/(float4 a, float4 b) {
+    return make_float4(a.x / b.x, a.y / b.y, a.z / b.z, a.w / b.w);
+}
 __device__ inline float4 operator*(float s, float4 a) {
     return make_float4(s * a.x, s * a.y, s * a.z, s * a.w);
 }

@@ -51,6 +51,11 @@ fn of_whole(call: &Call, kernel: &impl Constants) -> Result<u64> {
         Call::Activation(p) => vectors(kernel, &[p.n, 1, p.c])?,
         Call::Add(p) => vectors(kernel, &[p.n, p.hw, p.c])?,
         Call::Concat(p) => vectors(kernel, &[p.n, 1, p.ca + p.cb])?,
+        Call::Divide(p) => vectors(kernel, &[p.n, p.hw, p.c])?,
+        Call::FirResample(p) => {
+            let (ho, wo) = p.size();
+            vectors(kernel, &[p.n, ho, wo, p.c])?
+        }
         Call::Embedding(p) => vectors(kernel, &[p.n, 1, p.c])?,
         Call::Geglu(p) => vectors(kernel, &[p.n, 1, p.c])?,
         Call::ScaleShift(p) => vectors(kernel, &[p.n, p.hw, p.c])?,

@@ -65,6 +65,36 @@ impl GraphBuilder {
         self.push(name, layer, &[], Shape::Row { c: dim })
     }
 
+    /// The Fourier embedding of the time ([`Layer::FourierEmbedding`]) with `count` frequencies.
+    pub fn fourier_embedding(&mut self, name: &str, count: usize, log: bool, flip: bool) -> NodeId {
+        let weight = self.param(format!("{name}.weight"), &[count]);
+        let layer = Layer::FourierEmbedding { weight, log, flip, label: false };
+        self.push(name, layer, &[], Shape::Row { c: 2 * count })
+    }
+
+    /// The learned vector of a time below `times` ([`Layer::LearnedTime`]).
+    pub fn learned_time(&mut self, name: &str, times: usize, c: usize) -> NodeId {
+        let table = self.param(format!("{name}.weight"), &[times, c]);
+        self.push(name, Layer::LearnedTime { table }, &[], Shape::Row { c })
+    }
+
+    /// What the embedding of the time `time` makes of the class number instead, with the same
+    /// parameters; `None` if `time` is no such embedding.
+    pub fn label_as_time(&mut self, name: &str, time: NodeId) -> Option<NodeId> {
+        let layer = match self.nodes[time.0].layer {
+            Layer::TimeEmbedding { dim, flip, shift, max_period } => {
+                Layer::LabelEmbedding { dim, flip, shift, max_period }
+            }
+            Layer::FourierEmbedding { weight, log, flip, .. } => {
+                Layer::FourierEmbedding { weight, log, flip, label: true }
+            }
+            Layer::LearnedTime { table } => Layer::ClassEmbedding { table },
+            _ => return None,
+        };
+        let shape = self.shape(time);
+        Some(self.push(name, layer, &[], shape))
+    }
+
     pub fn class_embedding(&mut self, name: &str, classes: usize, c: usize) -> NodeId {
         let table = self.param(format!("{name}.weight"), &[classes, c]);
         self.push(name, Layer::ClassEmbedding { table }, &[], Shape::Row { c })
@@ -246,6 +276,37 @@ impl GraphBuilder {
     ) -> Result<NodeId> {
         let Shape::Map { c, .. } = self.shape(x) else { return Err(self.not_a_map(name)) };
         Ok(self.push(name, Layer::Interpolate { offset }, &[x], Shape::Map { h, w, c }))
+    }
+
+    /// Filters and halves or doubles a map ([`Layer::FirResample`]).
+    pub fn fir_resample(
+        &mut self,
+        name: &str,
+        x: NodeId,
+        up: bool,
+        mirror: bool,
+        taps: &[f32],
+    ) -> Result<NodeId> {
+        let Shape::Map { h, w, c } = self.shape(x) else { return Err(self.not_a_map(name)) };
+        // A mirrored pixel must be there.
+        let least = if mirror { taps.len() / 2 } else { 1 };
+        if h.min(w) < least.max(if up { 1 } else { 2 }) {
+            return Err(Error::invalid(
+                name,
+                format!("a map of at least {least}x{least}"),
+                format!("{h}x{w}"),
+                "use a larger sample_size or fewer blocks",
+            ));
+        }
+        let (h, w) = if up { (2 * h, 2 * w) } else { (h / 2, w / 2) };
+        let layer = Layer::FirResample { up, mirror, taps: taps.to_vec() };
+        Ok(self.push(name, layer, &[x], Shape::Map { h, w, c }))
+    }
+
+    /// x over the time ([`Layer::DivideByTime`]).
+    pub fn divide_by_time(&mut self, name: &str, x: NodeId) -> NodeId {
+        let shape = self.shape(x);
+        self.push(name, Layer::DivideByTime, &[x], shape)
     }
 
     pub fn attention(&mut self, name: &str, qkv: [NodeId; 3], heads: usize, scale: f32) -> NodeId {

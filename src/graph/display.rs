@@ -18,8 +18,10 @@ impl Layer {
     pub fn name(&self) -> &'static str {
         match self {
             Layer::State { .. } => "model_input",
-            Layer::TimeEmbedding { .. } | Layer::LabelEmbedding { .. } => "time_embedding",
-            Layer::ClassEmbedding { .. } => "embedding",
+            Layer::TimeEmbedding { .. }
+            | Layer::LabelEmbedding { .. }
+            | Layer::FourierEmbedding { .. } => "time_embedding",
+            Layer::ClassEmbedding { .. } | Layer::LearnedTime { .. } => "embedding",
             Layer::Linear { .. } => "linear",
             Layer::Conv2d { .. } => "conv2d",
             Layer::GroupNorm { .. } => "group_norm",
@@ -37,6 +39,8 @@ impl Layer {
             Layer::Downsample => "downsample",
             Layer::Pool { .. } => "pool",
             Layer::Interpolate { .. } => "interpolate",
+            Layer::FirResample { .. } => "fir_resample",
+            Layer::DivideByTime => "divide",
             Layer::Mixture { .. } => "mixture",
             Layer::Attention { .. } => "attention",
         }

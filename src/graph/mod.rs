@@ -108,6 +108,18 @@ pub enum Layer {
         shift: f64,
         max_period: f64,
     },
+    /// `[sin(2 pi w u) | cos(2 pi w u)]` of u = ln t, or t itself, with the frequencies w of the
+    /// checkpoint, a row of twice as many; t is the row's time or the sample's class number.
+    FourierEmbedding {
+        weight: ParamId,
+        log: bool,
+        flip: bool,
+        label: bool,
+    },
+    /// The learned vector of the row's time, a whole number, a row.
+    LearnedTime {
+        table: ParamId,
+    },
     /// The learned vector of the sample's class, a row.
     ClassEmbedding {
         table: ParamId,
@@ -167,6 +179,15 @@ pub enum Layer {
     Interpolate {
         offset: f32,
     },
+    /// Half or twice the size, filtered by `taps` in each direction ([`crate::ops::fir_resample`]);
+    /// what lies outside is zero, or mirrored.
+    FirResample {
+        up: bool,
+        mirror: bool,
+        taps: Vec<f32>,
+    },
+    /// x over the row's time.
+    DivideByTime,
     /// The exact denoiser of a Gaussian mixture ([`crate::ops::mixture`]), whose noise level is the
     /// row's time.
     Mixture {

@@ -27,7 +27,9 @@ pub mod concat;
 pub mod control;
 pub mod conv2d;
 pub mod conv_step;
+pub mod divide;
 pub mod embedding;
+pub mod fir_resample;
 pub mod geglu;
 pub mod group_norm;
 pub mod guidance;
@@ -257,7 +259,9 @@ catalogue! {
     control: Control,
     conv2d: Conv2d,
     conv_step: ConvStep,
+    divide: Divide,
     embedding: Embedding,
+    fir_resample: FirResample,
     geglu: Geglu,
     group_norm: GroupNorm,
     guidance: Guidance,
@@ -282,6 +286,7 @@ catalogue! {
 pub fn constants() -> Vec<(&'static str, u32)> {
     let mut all = Vec::new();
     all.extend_from_slice(activation::CONSTANTS);
+    all.extend_from_slice(fir_resample::CONSTANTS);
     all.extend_from_slice(matrix_multiply_add::CONSTANTS);
     all.extend_from_slice(multiply_add::CONSTANTS);
     all.extend_from_slice(replace::CONSTANTS);

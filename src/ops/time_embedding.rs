@@ -1,8 +1,11 @@
 //! Sinusoidal embedding of a time (Vaswani et al. 2017, section 3.5; Ho et al. 2020):
-//! `y = [sin(t f) | cos(t f)]`, or `[cos | sin]` if `flip`; an odd last channel is zero.
+//! `y = [sin(s t f) | cos(s t f)]`, or `[cos | sin]` if `flip`; an odd last channel is zero. With
+//! `log` the logarithm of the time is embedded, and with `s = 2 pi` and frequencies drawn once that
+//! is the Fourier embedding of NCSN++ (Song et al. 2021, arXiv:2011.13456, appendix H.2).
 //!
-//! The frequencies are a table made on the host. The angle is the f32 product t f, as PyTorch
-//! rounds it; its sine must be good to 1e-6 for angles up to 1e4, which needs range reduction.
+//! The frequencies are a table made on the host, or weights. The angle is the product (t f) s, each
+//! step rounded to f32 as PyTorch does; its sine must be good to 1e-6 for angles up to 1e4, which
+//! needs range reduction.
 
 use super::cases::{MapCase, row_maps};
 use super::random::Random;
@@ -15,6 +18,9 @@ params! {
         pub n: u32,
         pub dim: u32,
         pub flip: u32,
+        /// 1: of ln t.
+        pub log: u32,
+        pub scale: f32,
     }
 }
 
@@ -47,8 +53,9 @@ impl Op for Params {
         let y = &mut buffers.write[3][..self.elements(3)];
         parallel::vectors(y, dim, |i, y| {
             let t = times[self.map.row(cursor, words(cond), i)];
+            let t = if self.log != 0 { t.ln() } else { t };
             for (k, freq) in freqs[..half].iter().enumerate() {
-                let (sin, cos) = (t * freq).sin_cos();
+                let (sin, cos) = (t * freq * self.scale).sin_cos();
                 let (first, second) = if self.flip != 0 { (cos, sin) } else { (sin, cos) };
                 y[k] = first;
                 y[half + k] = second;
@@ -60,7 +67,7 @@ impl Op for Params {
         let mut random = Random::new(Self::NAME);
         let maps = row_maps(&mut random, 6);
         let mut case = |MapCase { kind, map, cursor, cond, rows }: MapCase, (dim, flip)| {
-            let params = Params { map, n: 6, dim, flip };
+            let params = Params { map, n: 6, dim, flip, log: 0, scale: 1.0 };
             let mut times: Vec<f32> = random.below(rows, 1000).iter().map(|t| *t as f32).collect();
             // The largest angle that the op is made for, zero, and a time between two others.
             (times[0], times[rows / 2]) = (10_000.0, 0.0);
@@ -74,6 +81,21 @@ impl Op for Params {
             Case::new(name, params, args).at(cursor).tolerance(2e-6, 0.0)
         };
         let sizes = [(2, 0), (32, 1), (33, 0), (7, 1), (64, 0), (3, 0), (16, 1), (128, 0)];
-        maps.into_iter().zip(sizes).map(|(map, size)| case(map, size)).collect()
+        let mut cases: Vec<Case> =
+            maps.into_iter().zip(sizes).map(|(map, size)| case(map, size)).collect();
+        cases.extend([(24, 0, 1), (9, 1, 1), (8, 0, 0)].map(|size| fourier(&mut random, size)));
+        cases
     }
+}
+
+/// Frequencies as a checkpoint holds them, and the scale 2 pi. Those of a logarithm are small: what
+/// a device's logarithm is off by is a part of the angle.
+fn fourier(random: &mut Random, (dim, flip, log): (u32, u32, u32)) -> Case {
+    let scale = std::f32::consts::TAU;
+    let params = Params { map: RowMap::IDENTITY, n: 6, dim, flip, log, scale };
+    let times = CaseArg::F32(vec![0.01, 1348.0, 1.0, 0.5, 19.25, 3e-5]);
+    let freqs = random.f32(dim as usize / 2, if log == 1 { 0.5 } else { 16.0 });
+    let args = vec![times, freqs, CaseArg::Absent, CaseArg::OutputF32];
+    let name = format!("time_embedding {dim} flip {flip} log {log} by weights");
+    Case::new(name, params, args).tolerance(if log == 1 { 1e-5 } else { 2e-6 }, 0.0)
 }

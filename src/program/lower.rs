@@ -5,8 +5,8 @@ use super::{Covers, Launch, Pack, SlotId};
 use crate::graph::{Graph, Layer, ParamId, Shape, Window};
 use crate::ops::moments::Region;
 use crate::ops::{
-    Act, Call, RowMap, activation, add, concat, embedding, geglu, group_norm, interpolate, mixture,
-    model_input, pool, resample, scale_shift, time_embedding,
+    Act, Call, RowMap, activation, add, concat, divide, embedding, fir_resample, geglu, group_norm,
+    interpolate, mixture, model_input, pool, resample, scale_shift, time_embedding,
 };
 use crate::plan::{Domain, Kernel, KernelId, Plan};
 use crate::tensor::DType;
@@ -55,7 +55,16 @@ pub(super) fn lower(l: &Lowering, slots: &mut Slots, id: KernelId) -> Launch {
             let sinusoid = (*dim, *flip, *shift, *max_period);
             at.sinusoid(slots, labels, at.map(Domain::Condition), sinusoid)
         }
-        Layer::ClassEmbedding { table } => at.class_embedding(slots, *table),
+        Layer::FourierEmbedding { weight, log, flip, label } => {
+            at.fourier(slots, *weight, (*log, *flip, *label))
+        }
+        Layer::LearnedTime { table } => {
+            let times = l.times.iter().map(|t| *t as u32).collect();
+            at.embedding(slots, *table, ("whole_times", times), Domain::Time)
+        }
+        Layer::ClassEmbedding { table } => {
+            at.embedding(slots, *table, ("labels", l.labels.to_vec()), Domain::Condition)
+        }
         Layer::Linear { weight, bias } => at.linear(slots, (*weight, *bias)),
         Layer::Conv2d { weight, bias, window } => at.conv2d(slots, (*weight, *bias), window),
         Layer::LayerNorm { gamma, beta, eps } => at.layer_norm(slots, *gamma, *beta, *eps),
@@ -71,6 +80,8 @@ pub(super) fn lower(l: &Lowering, slots: &mut Slots, id: KernelId) -> Launch {
         Layer::Downsample => at.resample(resample::Mode::Down),
         Layer::Pool { window, mode, count_padding } => at.pool(window, *mode, *count_padding),
         Layer::Interpolate { offset } => at.interpolate(*offset),
+        Layer::FirResample { up, mirror, taps } => at.fir_resample(*up, *mirror, taps),
+        Layer::DivideByTime => at.divide(slots),
         Layer::Mixture { count, components } => at.mixture(slots, *count, components),
         Layer::Attention { heads, scale } => at.attention(*heads, *scale),
     };
@@ -159,17 +170,59 @@ impl At<'_> {
     ) -> Lowered {
         let freqs = frequencies(dim / 2, shift, max_period);
         let freqs = slots.table("freqs", DType::F32, freqs.iter().map(|f| f.to_bits()).collect());
-        let params =
-            time_embedding::Params { map, n: self.n(), dim: dim as u32, flip: flip.into() };
+        let params = time_embedding::Params {
+            map,
+            n: self.n(),
+            dim: dim as u32,
+            flip: flip.into(),
+            log: 0,
+            scale: 1.0,
+        };
         (params.into(), vec![Some(times), Some(freqs), self.condition(&[map]), self.y])
     }
 
-    fn class_embedding(&self, slots: &mut Slots, table: ParamId) -> Lowered {
-        let map = self.map(Domain::Condition);
+    /// Where logarithms are wanted and the times are known, the host takes them: what a device's
+    /// are off by is multiplied by the frequencies, which are large.
+    fn fourier(
+        &self,
+        slots: &mut Slots,
+        weight: ParamId,
+        (log, flip, label): (bool, bool, bool),
+    ) -> Lowered {
+        let known = |t: f32| if log { f64::from(t).ln() as f32 } else { t }.to_bits();
+        let prefix = if log { "log_" } else { "" };
+        let (times, map, device) = if label {
+            let labels = self.l.labels.iter().map(|t| known(*t as f32)).collect();
+            let labels = slots.table(&format!("{prefix}labels"), DType::F32, labels);
+            (labels, self.map(Domain::Condition), false)
+        } else if self.l.sample_times.is_some() {
+            let (times, map) = self.times(slots);
+            (times, map, log)
+        } else {
+            let times = self.l.times.iter().map(|t| known(*t as f32)).collect();
+            let times = slots.table(&format!("{prefix}times"), DType::F32, times);
+            (times, self.map(Domain::Time), false)
+        };
+        let weight = slots.weight(self.l.graph.param(weight), Pack::Flat, DType::F32);
+        let (n, dim, scale) = (self.n(), self.c(), std::f32::consts::TAU);
+        let params =
+            time_embedding::Params { map, n, dim, flip: flip.into(), log: device.into(), scale };
+        (params.into(), vec![Some(times), Some(weight), self.condition(&[map]), self.y])
+    }
+
+    /// Rows of `table` by numbers that there is one of for each row of `domain`.
+    fn embedding(
+        &self,
+        slots: &mut Slots,
+        table: ParamId,
+        (name, numbers): (&str, Vec<u32>),
+        domain: Domain,
+    ) -> Lowered {
+        let map = self.map(domain);
         let param = self.l.graph.param(table);
         let classes = param.shape[0] as u32;
         let table = slots.weight(param, Pack::Flat, DType::F32);
-        let labels = slots.table("labels", DType::U32, self.l.labels.to_vec());
+        let labels = slots.table(name, DType::U32, numbers);
         let params = embedding::Params { map, n: self.n(), c: self.c(), classes };
         (params.into(), vec![Some(table), Some(labels), self.condition(&[map]), self.y])
     }
@@ -275,6 +328,23 @@ impl At<'_> {
         let (ho, wo, _) = map_size(self.kernel.shape);
         let params = interpolate::Params { n: self.n(), h, w, c, ho, wo, offset };
         (params.into(), vec![self.slot(self.inputs[0]), self.y])
+    }
+
+    fn fir_resample(&self, up: bool, mirror: bool, taps: &[f32]) -> Lowered {
+        let (h, w, c) = map_size(self.shape(self.inputs[0]));
+        let mode = if up { resample::Mode::Up } else { resample::Mode::Down };
+        let edge = if mirror { fir_resample::Edge::Mirror } else { fir_resample::Edge::Zero };
+        let params = fir_resample::Params::new([self.n(), h, w, c], mode, edge, taps);
+        (params.into(), vec![self.slot(self.inputs[0]), self.y])
+    }
+
+    fn divide(&self, slots: &mut Slots) -> Lowered {
+        let (times, map) = self.times(slots);
+        let params = divide::Params { map, n: self.n(), hw: self.hw(), c: self.c() };
+        (
+            params.into(),
+            vec![self.slot(self.inputs[0]), Some(times), self.condition(&[map]), self.y],
+        )
     }
 
     fn mixture(&self, slots: &mut Slots, count: usize, components: &[f32]) -> Lowered {

@@ -89,7 +89,9 @@ pub fn run(case: &Case, storage: DType) -> Vec<Vec<f64>> {
         Call::Control(p) => control::control(p, &mut m),
         Call::Conv2d(p) => product::conv2d(p, &mut m),
         Call::ConvStep(p) => conv_step(p, &mut m),
+        Call::Divide(p) => fir::divide(p, &mut m),
         Call::Embedding(p) => embedding(p, &mut m),
+        Call::FirResample(p) => fir::fir_resample(p, &mut m),
         Call::Geglu(p) => geglu(p, &mut m),
         Call::GroupNorm(p) => group_norm(p, &mut m),
         Call::Guidance(p) => solver::guidance(p, &mut m),
@@ -338,8 +340,9 @@ fn time_embedding(p: &ops::time_embedding::Params, m: &mut Memory) {
             m.numbers[3][n * dim + k] = if k == 2 * half {
                 0.0
             } else {
-                // The op defines the angle as the f32 product.
-                let angle = f64::from(t as f32 * m.numbers[1][k % half] as f32);
+                // The op defines the angle as a product rounded to f32 at each step.
+                let t = if p.log == 1 { t.ln() as f32 } else { t as f32 };
+                let angle = f64::from(t * m.numbers[1][k % half] as f32 * p.scale);
                 if waves == 1 { angle.cos() } else { angle.sin() }
             };
         }
@@ -348,6 +351,8 @@ fn time_embedding(p: &ops::time_embedding::Params, m: &mut Memory) {
 
 #[path = "oracle_control.rs"]
 mod control;
+#[path = "oracle_fir.rs"]
+mod fir;
 #[path = "oracle_product.rs"]
 mod product;
 #[path = "oracle_solver.rs"]

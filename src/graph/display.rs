@@ -19,7 +19,7 @@ impl Layer {
         match self {
             Layer::State { .. } => "model_input",
             Layer::TimeEmbedding { .. } | Layer::LabelEmbedding { .. } => "time_embedding",
-            Layer::ClassEmbedding { .. } => "embedding",
+            Layer::ClassEmbedding { .. } | Layer::LabelVector { .. } => "embedding",
             Layer::Linear { .. } => "linear",
             Layer::Conv2d { .. } => "conv2d",
             Layer::GroupNorm { .. } => "group_norm",

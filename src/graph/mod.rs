@@ -6,8 +6,10 @@
 
 mod builder;
 mod display;
+mod stored;
 
 pub use builder::GraphBuilder;
+pub use stored::{Param, Part, Stored, Unread};
 
 use crate::ops::Act;
 
@@ -53,11 +55,16 @@ impl Shape {
     }
 }
 
-/// A parameter as the checkpoint names and shapes it (PyTorch's order: `[out, in, kh, kw]`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Param {
-    pub name: String,
-    pub shape: Vec<usize>,
+/// The frequencies of a sinusoidal embedding, half as many as it is wide.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Frequencies {
+    /// `exp(-ln(max_period) i / (half - shift))`, i below `half` (Ho et al. 2020).
+    Exponential { max_period: f64, shift: f64 },
+    /// The same numbers as powers, `(1 / max_period)^(i / (half - shift))`: they are rounded
+    /// elsewhere, as EDM has it (Karras et al. 2022).
+    Power { max_period: f64, shift: f64 },
+    /// The checkpoint's own (Tancik et al. 2020, arXiv:2006.10739; Song et al. 2021).
+    Stored(ParamId),
 }
 
 /// What a node computes.
@@ -68,13 +75,11 @@ pub enum Layer {
         scale: f32,
         offset: f32,
     },
-    /// Sinusoidal embedding of the row's time, a row of `dim`; frequencies
-    /// `exp(-ln(max_period) i / (dim / 2 - shift))`.
+    /// Sinusoidal embedding of the row's time, a row of `dim`: sines first, or cosines if `flip`.
     TimeEmbedding {
         dim: usize,
         flip: bool,
-        shift: f64,
-        max_period: f64,
+        frequencies: Frequencies,
     },
     /// The learned vector of the sample's class, a row.
     ClassEmbedding {
@@ -84,8 +89,13 @@ pub enum Layer {
     LabelEmbedding {
         dim: usize,
         flip: bool,
-        shift: f64,
-        max_period: f64,
+        frequencies: Frequencies,
+    },
+    /// A row of `classes` elements: `scale` at the sample's class and 0 elsewhere, and 0 everywhere
+    /// for the class number `classes`, which stands for none.
+    LabelVector {
+        classes: usize,
+        scale: f32,
     },
     /// `x W^T + b`, over rows or over the pixels of a map.
     Linear {
@@ -157,6 +167,8 @@ pub struct Node {
 pub struct Graph {
     pub nodes: Vec<Node>,
     pub params: Vec<Param>,
+    /// What a checkpoint may hold beside them.
+    pub unread: Vec<Unread>,
     pub output: NodeId,
 }
 
@@ -169,6 +181,33 @@ impl Graph {
     }
     /// Number of scalar parameters.
     pub fn parameters(&self) -> usize {
-        self.params.iter().map(|p| p.shape.iter().product::<usize>()).sum()
+        let stored = self.params.iter().filter(|p| p.tensor().is_some());
+        stored.map(Param::elements).sum()
+    }
+}
+
+impl Frequencies {
+    /// The frequencies of an embedding of twice as many channels, each step rounded to f32 as
+    /// PyTorch does: at t = 999 one unit in the last place of a frequency is already 6e-5 of an
+    /// angle. Empty where the checkpoint has them.
+    pub fn table(self, half: usize) -> Vec<f32> {
+        let exponential = |i: usize, max_period: f64, shift: f64| {
+            let exponent = -(max_period.ln() as f32) * i as f32 / (half as f64 - shift) as f32;
+            f64::from(exponent).exp() as f32
+        };
+        let power = |i: usize, max_period: f64, shift: f64| {
+            let (base, exponent) =
+                ((1.0 / max_period) as f32, i as f32 / (half as f64 - shift) as f32);
+            f64::from(base).powf(f64::from(exponent)) as f32
+        };
+        match self {
+            Frequencies::Exponential { max_period, shift } => {
+                (0..half).map(|i| exponential(i, max_period, shift)).collect()
+            }
+            Frequencies::Power { max_period, shift } => {
+                (0..half).map(|i| power(i, max_period, shift)).collect()
+            }
+            Frequencies::Stored(_) => Vec::new(),
+        }
     }
 }

@@ -37,9 +37,9 @@ pub(super) fn hoist(plan: &mut Plan, table_bytes: usize, times_vary: bool) {
             Layer::TimeEmbedding { .. } | Layer::Mixture { .. } => {
                 Depends { time: true, ..Depends::default() }
             }
-            Layer::ClassEmbedding { .. } | Layer::LabelEmbedding { .. } => {
-                Depends { condition: true, ..Depends::default() }
-            }
+            Layer::ClassEmbedding { .. }
+            | Layer::LabelEmbedding { .. }
+            | Layer::LabelVector { .. } => Depends { condition: true, ..Depends::default() },
             _ => Depends::default(),
         };
         for input in &kernel.inputs {

@@ -2,7 +2,7 @@
 
 use super::slots::Slots;
 use super::{Covers, Launch, Pack, SlotId};
-use crate::graph::{Graph, Layer, ParamId, Shape};
+use crate::graph::{Frequencies, Graph, Layer, ParamId, Shape};
 use crate::ops::moments::Region;
 use crate::ops::{
     Act, Call, RowMap, activation, add, concat, embedding, geglu, group_norm, mixture, model_input,
@@ -45,16 +45,16 @@ pub(super) fn lower(l: &Lowering, slots: &mut Slots, id: KernelId) -> Launch {
     let at = At { l, id, kernel, y: l.values[id], inputs: &kernel.inputs };
     let (call, args) = match &kernel.layer {
         Layer::State { scale, offset } => at.state(*scale, *offset),
-        Layer::TimeEmbedding { dim, flip, shift, max_period } => {
+        Layer::TimeEmbedding { dim, flip, frequencies } => {
             let (times, map) = at.times(slots);
-            at.sinusoid(slots, times, map, (*dim, *flip, *shift, *max_period))
+            at.sinusoid(slots, times, map, (*dim, *flip, *frequencies))
         }
-        Layer::LabelEmbedding { dim, flip, shift, max_period } => {
+        Layer::LabelEmbedding { dim, flip, frequencies } => {
             let labels = l.labels.iter().map(|t| (*t as f32).to_bits()).collect();
             let labels = slots.table("label_times", DType::F32, labels);
-            let sinusoid = (*dim, *flip, *shift, *max_period);
-            at.sinusoid(slots, labels, at.map(Domain::Condition), sinusoid)
+            at.sinusoid(slots, labels, at.map(Domain::Condition), (*dim, *flip, *frequencies))
         }
+        Layer::LabelVector { classes, scale } => at.label_vector(slots, *classes, *scale),
         Layer::ClassEmbedding { table } => at.class_embedding(slots, *table),
         Layer::Linear { weight, bias } => at.linear(slots, (*weight, *bias)),
         Layer::Conv2d { weight, bias, k, stride, pad, .. } => {
@@ -155,10 +155,17 @@ impl At<'_> {
         slots: &mut Slots,
         times: SlotId,
         map: RowMap,
-        (dim, flip, shift, max_period): (usize, bool, f64, f64),
+        (dim, flip, frequencies): (usize, bool, Frequencies),
     ) -> Lowered {
-        let freqs = frequencies(dim / 2, shift, max_period);
-        let freqs = slots.table("freqs", DType::F32, freqs.iter().map(|f| f.to_bits()).collect());
+        let freqs = match frequencies {
+            Frequencies::Stored(param) => {
+                slots.weight(self.l.graph.param(param), Pack::Flat, DType::F32)
+            }
+            fixed => {
+                let words = fixed.table(dim / 2).iter().map(|f| f.to_bits()).collect();
+                slots.table("freqs", DType::F32, words)
+            }
+        };
         let params =
             time_embedding::Params { map, n: self.n(), dim: dim as u32, flip: flip.into() };
         (params.into(), vec![Some(times), Some(freqs), self.condition(&[map]), self.y])
@@ -171,6 +178,21 @@ impl At<'_> {
         let table = slots.weight(param, Pack::Flat, DType::F32);
         let labels = slots.table("labels", DType::U32, self.l.labels.to_vec());
         let params = embedding::Params { map, n: self.n(), c: self.c(), classes };
+        (params.into(), vec![Some(table), Some(labels), self.condition(&[map]), self.y])
+    }
+
+    /// An embedding whose table has a row for each condition of the run.
+    fn label_vector(&self, slots: &mut Slots, classes: usize, scale: f32) -> Lowered {
+        let map = self.map(Domain::Condition);
+        let rows = self.l.labels.iter().flat_map(|label| {
+            let at = |class: usize| if class == *label as usize { scale } else { 0.0 };
+            (0..classes).map(move |class| at(class).to_bits())
+        });
+        let table = slots.table("label_vectors", DType::F32, rows.collect());
+        let numbers = (0..self.l.labels.len() as u32).collect::<Vec<_>>();
+        let (c, count) = (self.c(), numbers.len() as u32);
+        let labels = slots.table("label_numbers", DType::U32, numbers);
+        let params = embedding::Params { map, n: self.n(), c, classes: count };
         (params.into(), vec![Some(table), Some(labels), self.condition(&[map]), self.y])
     }
 
@@ -271,14 +293,4 @@ pub(super) fn map_size(shape: Shape) -> (u32, u32, u32) {
         Shape::Map { h, w, c } => (h as u32, w as u32, c as u32),
         Shape::Row { c } => (1, 1, c as u32),
     }
-}
-
-/// `exp(-ln(max_period) i / (half - shift))`, each step rounded to f32 as PyTorch does: at t = 999
-/// one unit in the last place of a frequency is already 6e-5 of an angle.
-fn frequencies(half: usize, shift: f64, max_period: f64) -> Vec<f32> {
-    let exponent = |i: usize| {
-        let product = -(max_period.ln() as f32) * i as f32;
-        product / (half as f64 - shift) as f32
-    };
-    (0..half).map(|i| f64::from(exponent(i)).exp() as f32).collect()
 }

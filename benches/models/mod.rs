@@ -8,7 +8,7 @@ mod dit;
 mod edm;
 mod sd15;
 
-use unnoise::graph::{Graph, GraphBuilder, NodeId};
+use unnoise::graph::{Frequencies, Graph, GraphBuilder, NodeId};
 use unnoise::model::Model;
 use unnoise::ops::Act;
 use unnoise::program::{NoiseMode, Options, Program, TABLE_BYTES};
@@ -95,7 +95,12 @@ impl Net {
 
     /// A sinusoidal embedding of the time, then linear, SiLU, linear.
     fn time(&mut self, dim: usize, width: usize) -> NodeId {
-        let t = self.0.time_embedding("time", dim, true, 0.0, 10_000.0);
+        let t = self.0.time_embedding(
+            "time",
+            dim,
+            true,
+            Frequencies::Exponential { max_period: 10_000.0, shift: 0.0 },
+        );
         let h = self.0.linear("time.linear_1", t, width, true);
         let h = self.silu("time.act", h);
         self.0.linear("time.linear_2", h, width, true)

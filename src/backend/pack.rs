@@ -2,7 +2,7 @@
 
 use super::WeightSource;
 use crate::error::{Error, Result};
-use crate::program::{Pack, Piece};
+use crate::program::{Pack, Param, Piece};
 use crate::tensor::DType;
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use half::{bf16, f16};
@@ -24,12 +24,12 @@ pub fn packed(
 ) -> Result<Vec<u8>> {
     let mut matrix = vec![0.0; len];
     for piece in pieces {
-        let values = weights.values(&piece.name, &piece.shape)?;
+        let values = read(weights, &piece.param)?;
         match &piece.left {
-            None => add(piece, &values, width, &mut matrix)?,
+            None => add(piece, &piece.param.shape, &values, width, &mut matrix)?,
             Some(left) => {
                 let (shape, values) = product(left, weights, piece, &values)?;
-                add(&Piece { shape, ..piece.clone() }, &values, width, &mut matrix)?;
+                add(piece, &shape, &values, width, &mut matrix)?;
             }
         }
     }
@@ -38,7 +38,7 @@ pub fn packed(
         DType::F16 | DType::BF16 => halves(&matrix, dtype)
             .or_else(|at| too_large(weights, pieces, width, &matrix, at, dtype)),
         DType::U32 => {
-            let name = pieces.first().map_or("", |p| &p.name);
+            let name = pieces.first().map_or("", |p| &p.param.name);
             Err(unfit(name, "a floating-point storage type", dtype.to_string()))
         }
     }
@@ -63,20 +63,30 @@ pub(super) fn halves(values: &[f32], dtype: DType) -> Result<Vec<u8>, usize> {
     }
 }
 
+/// The values of a parameter, wherever they lie in a tensor.
+fn read(weights: &dyn WeightSource, param: &Param) -> Result<Vec<f32>> {
+    let tensor = param.tensor().map(|shape| weights.values(&param.name, &shape)).transpose()?;
+    Ok(param.of(tensor.unwrap_or_default()))
+}
+
 /// The matrix `left` times the `values` of a piece, and the product's shape. Sums are made in f64
 /// and rounded once.
 fn product(
-    (name, shape): &(String, [usize; 2]),
+    left: &Param,
     weights: &dyn WeightSource,
     piece: &Piece,
     values: &[f32],
 ) -> Result<(Vec<usize>, Vec<f32>)> {
-    let (mid, rest) = piece.shape.split_first().unwrap_or((&0, &[]));
+    let (mid, rest) = piece.param.shape.split_first().unwrap_or((&0, &[]));
     let columns = values.len() / (*mid).max(1);
-    if shape[1] != *mid || columns == 0 {
-        return Err(unfit(name, &format!("a matrix of {mid} columns"), format!("{shape:?}")));
-    }
-    let factors = weights.values(name, shape)?;
+    let out = match left.shape[..] {
+        [out, columns_of_left] if columns_of_left == *mid && columns > 0 => out,
+        _ => {
+            let expected = format!("a matrix of {mid} columns");
+            return Err(unfit(&left.name, &expected, format!("{:?}", left.shape)));
+        }
+    };
+    let factors = read(weights, left)?;
     let values: Vec<f64> = values.iter().map(|v| f64::from(*v)).collect();
     let row = |factors: &[f32]| {
         let mut sums = vec![0.0; columns];
@@ -87,7 +97,7 @@ fn product(
         sums.into_iter().map(|sum| sum as f32).collect::<Vec<_>>()
     };
     let rows: Vec<Vec<f32>> = factors.par_chunks_exact(*mid).map(row).collect();
-    Ok(([&shape[..1], rest].concat(), rows.concat()))
+    Ok(([&[out], rest].concat(), rows.concat()))
 }
 
 /// The error of a value at element `at` that `dtype` cannot hold: of one piece, if one alone is too
@@ -106,8 +116,8 @@ fn too_large(
         }
     }
     let name = |piece: &Piece| match &piece.left {
-        None => piece.name.clone(),
-        Some((left, _)) => format!("{left} times {}", piece.name),
+        None => piece.param.name.clone(),
+        Some(left) => format!("{} times {}", left.name, piece.param.name),
     };
     let most = if dtype == DType::F16 { f16::MAX.to_f32() } else { bf16::MAX.to_f32() };
     let expected = format!("values up to {most} for {dtype} storage");
@@ -115,22 +125,28 @@ fn too_large(
     Err(Error::invalid(names, expected, matrix[at].to_string(), "use --precision f32"))
 }
 
-/// Adds a piece to the matrix.
-fn add(piece: &Piece, values: &[f32], width: usize, matrix: &mut [f32]) -> Result<()> {
-    let (out, cin, taps) = match (piece.pack, piece.shape.as_slice()) {
+/// Adds a piece, whose values have this `shape`, to the matrix.
+fn add(
+    piece: &Piece,
+    shape: &[usize],
+    values: &[f32],
+    width: usize,
+    matrix: &mut [f32],
+) -> Result<()> {
+    let (out, cin, taps) = match (piece.pack, shape) {
         (Pack::Flat, _) => (1, values.len(), 1),
         (Pack::Linear, &[out, ..]) => (out, values.len() / out.max(1), 1),
         (Pack::Conv, &[out, cin, kh, kw]) => (out, cin, kh * kw),
         (pack, shape) => {
             let expected = "a shape that its packing takes";
-            return Err(unfit(&piece.name, expected, format!("{pack:?} of {shape:?}")));
+            return Err(unfit(&piece.param.name, expected, format!("{pack:?} of {shape:?}")));
         }
     };
     let width = if piece.pack == Pack::Flat { 1 } else { width };
     let end = piece.at + (taps * cin).saturating_sub(1) * width + out;
     if values.len() != out * cin * taps || (end > matrix.len() && !values.is_empty()) {
         let expected = format!("a piece that ends at {} or before", matrix.len());
-        return Err(unfit(&piece.name, &expected, end.to_string()));
+        return Err(unfit(&piece.param.name, &expected, end.to_string()));
     }
     // `[out, in, taps]` to `[taps][in][out]`.
     for (o, filter) in values.chunks_exact((cin * taps).max(1)).enumerate() {

@@ -1,6 +1,8 @@
 //! Builds a graph layer by layer; shapes are inferred and checked as it grows.
 
-use super::{Graph, Layer, Node, NodeId, Param, ParamId, Shape, Window};
+use super::{
+    Frequencies, Graph, Layer, Node, NodeId, Param, ParamId, Part, Shape, Stored, Unread, Window,
+};
 use crate::error::{Error, Result};
 use crate::ops::{Act, pool};
 
@@ -10,6 +12,7 @@ use crate::ops::{Act, pool};
 pub struct GraphBuilder {
     nodes: Vec<Node>,
     params: Vec<Param>,
+    unread: Vec<Unread>,
 }
 
 impl GraphBuilder {
@@ -25,8 +28,23 @@ impl GraphBuilder {
 
     /// Declares a parameter.
     pub fn param(&mut self, name: impl Into<String>, shape: &[usize]) -> ParamId {
-        self.params.push(Param { name: name.into(), shape: shape.to_vec() });
+        self.stored(Param::new(name, shape))
+    }
+
+    /// Declares a parameter that is not a tensor of its own.
+    pub fn stored(&mut self, param: Param) -> ParamId {
+        self.params.push(param);
         ParamId(self.params.len() - 1)
+    }
+
+    /// A parameter that no file holds, every element being `value`.
+    pub fn constant(&mut self, shape: &[usize], value: f32) -> ParamId {
+        self.stored(Param { stored: Stored::Constant(value), ..Param::new("constant", shape) })
+    }
+
+    /// Declares what the checkpoint may hold though nothing reads it.
+    pub fn unread(&mut self, name: impl Into<String>, shape: &[usize], values: Option<Vec<f32>>) {
+        self.unread.push(Unread { name: name.into(), shape: shape.to_vec(), values });
     }
 
     fn push(&mut self, name: &str, layer: Layer, inputs: &[NodeId], shape: Shape) -> NodeId {
@@ -45,10 +63,9 @@ impl GraphBuilder {
         name: &str,
         dim: usize,
         flip: bool,
-        shift: f64,
-        max_period: f64,
+        frequencies: Frequencies,
     ) -> NodeId {
-        let layer = Layer::TimeEmbedding { dim, flip, shift, max_period };
+        let layer = Layer::TimeEmbedding { dim, flip, frequencies };
         self.push(name, layer, &[], Shape::Row { c: dim })
     }
 
@@ -58,18 +75,16 @@ impl GraphBuilder {
         name: &str,
         dim: usize,
         flip: bool,
-        shift: f64,
-        max_period: f64,
+        frequencies: Frequencies,
     ) -> NodeId {
-        let layer = Layer::LabelEmbedding { dim, flip, shift, max_period };
+        let layer = Layer::LabelEmbedding { dim, flip, frequencies };
         self.push(name, layer, &[], Shape::Row { c: dim })
     }
 
-    /// The Fourier embedding of the time ([`Layer::FourierEmbedding`]) with `count` frequencies.
+    /// The embedding of the time with `count` frequencies of the checkpoint.
     pub fn fourier_embedding(&mut self, name: &str, count: usize, log: bool, flip: bool) -> NodeId {
         let weight = self.param(format!("{name}.weight"), &[count]);
-        let layer = Layer::FourierEmbedding { weight, log, flip, label: false };
-        self.push(name, layer, &[], Shape::Row { c: 2 * count })
+        self.time_embedding(name, 2 * count, flip, Frequencies::Stored { weight, log })
     }
 
     /// The learned vector of a time below `times` ([`Layer::LearnedTime`]).
@@ -82,17 +97,20 @@ impl GraphBuilder {
     /// parameters; `None` if `time` is no such embedding.
     pub fn label_as_time(&mut self, name: &str, time: NodeId) -> Option<NodeId> {
         let layer = match self.nodes[time.0].layer {
-            Layer::TimeEmbedding { dim, flip, shift, max_period } => {
-                Layer::LabelEmbedding { dim, flip, shift, max_period }
-            }
-            Layer::FourierEmbedding { weight, log, flip, .. } => {
-                Layer::FourierEmbedding { weight, log, flip, label: true }
+            Layer::TimeEmbedding { dim, flip, frequencies } => {
+                Layer::LabelEmbedding { dim, flip, frequencies }
             }
             Layer::LearnedTime { table } => Layer::ClassEmbedding { table },
             _ => return None,
         };
         let shape = self.shape(time);
         Some(self.push(name, layer, &[], shape))
+    }
+
+    /// The sample's class as a vector ([`Layer::LabelVector`]).
+    pub fn label_vector(&mut self, name: &str, classes: usize, scale: f32) -> NodeId {
+        let layer = Layer::LabelVector { classes, scale };
+        self.push(name, layer, &[], Shape::Row { c: classes })
     }
 
     pub fn class_embedding(&mut self, name: &str, classes: usize, c: usize) -> NodeId {
@@ -108,6 +126,22 @@ impl GraphBuilder {
         let weight = self.param(format!("{name}.weight"), &[out, self.shape(x).channels()]);
         let bias = bias.then(|| self.param(format!("{name}.bias"), &[out]));
         self.push(name, Layer::Linear { weight, bias }, &[x], shape)
+    }
+
+    /// Those rows of the linear layer `name` that are of kind `part`: one of several that are stored
+    /// as one.
+    pub fn linear_part(&mut self, name: &str, x: NodeId, out: usize, part: Part) -> NodeId {
+        let shape = match self.shape(x) {
+            Shape::Map { h, w, .. } => Shape::Map { h, w, c: out },
+            Shape::Row { .. } => Shape::Row { c: out },
+        };
+        let stored = Stored::Rows(part);
+        let sides = [out, self.shape(x).channels()];
+        let weight = Param { stored, ..Param::new(format!("{name}.weight"), &sides) };
+        let bias = Param { stored, ..Param::new(format!("{name}.bias"), &[out]) };
+        let (weight, bias) = (self.stored(weight), Some(self.stored(bias)));
+        let name = format!("{name}.{}", part.part);
+        self.push(&name, Layer::Linear { weight, bias }, &[x], shape)
     }
 
     /// A convolution with `pad` before and `pad_end` after each side.
@@ -323,7 +357,7 @@ impl GraphBuilder {
 
     /// Ends the graph at `output`.
     pub fn finish(self, output: NodeId) -> Graph {
-        Graph { nodes: self.nodes, params: self.params, output }
+        Graph { nodes: self.nodes, params: self.params, unread: self.unread, output }
     }
 
     fn not_a_map(&self, name: &str) -> Error {

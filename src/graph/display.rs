@@ -18,10 +18,10 @@ impl Layer {
     pub fn name(&self) -> &'static str {
         match self {
             Layer::State { .. } => "model_input",
-            Layer::TimeEmbedding { .. }
-            | Layer::LabelEmbedding { .. }
-            | Layer::FourierEmbedding { .. } => "time_embedding",
-            Layer::ClassEmbedding { .. } | Layer::LearnedTime { .. } => "embedding",
+            Layer::TimeEmbedding { .. } | Layer::LabelEmbedding { .. } => "time_embedding",
+            Layer::ClassEmbedding { .. }
+            | Layer::LabelVector { .. }
+            | Layer::LearnedTime { .. } => "embedding",
             Layer::Linear { .. } => "linear",
             Layer::Conv2d { .. } => "conv2d",
             Layer::GroupNorm { .. } => "group_norm",

@@ -6,8 +6,10 @@
 
 mod builder;
 mod display;
+mod stored;
 
 pub use builder::GraphBuilder;
+pub use stored::{Param, Part, Stored, Unread};
 
 use crate::ops::{Act, pool};
 
@@ -53,11 +55,17 @@ impl Shape {
     }
 }
 
-/// A parameter as the checkpoint names and shapes it (PyTorch's order: `[out, in, kh, kw]`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Param {
-    pub name: String,
-    pub shape: Vec<usize>,
+/// The frequencies of a sinusoidal embedding, half as many as it is wide.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Frequencies {
+    /// `exp(-ln(max_period) i / (half - shift))`, i below `half` (Ho et al. 2020).
+    Exponential { max_period: f64, shift: f64 },
+    /// The same numbers as powers, `(1 / max_period)^(i / (half - shift))`: they are rounded
+    /// elsewhere, as EDM has it (Karras et al. 2022).
+    Power { max_period: f64, shift: f64 },
+    /// 2 pi times the checkpoint's own (Tancik et al. 2020, arXiv:2006.10739); with `log`, times
+    /// the logarithm of the time, as NCSN++ has it (Song et al. 2021, arXiv:2011.13456, H.2).
+    Stored { weight: ParamId, log: bool },
 }
 
 /// What a convolution or a pooling sees of a map: `size` `[kh, kw]` pixels, every `stride` of them,
@@ -100,21 +108,11 @@ pub enum Layer {
         scale: f32,
         offset: f32,
     },
-    /// Sinusoidal embedding of the row's time, a row of `dim`; frequencies
-    /// `exp(-ln(max_period) i / (dim / 2 - shift))`.
+    /// Sinusoidal embedding of the row's time, a row of `dim`: sines first, or cosines if `flip`.
     TimeEmbedding {
         dim: usize,
         flip: bool,
-        shift: f64,
-        max_period: f64,
-    },
-    /// `[sin(2 pi w u) | cos(2 pi w u)]` of u = ln t, or t itself, with the frequencies w of the
-    /// checkpoint, a row of twice as many; t is the row's time or the sample's class number.
-    FourierEmbedding {
-        weight: ParamId,
-        log: bool,
-        flip: bool,
-        label: bool,
+        frequencies: Frequencies,
     },
     /// The learned vector of the row's time, a whole number, a row.
     LearnedTime {
@@ -128,8 +126,13 @@ pub enum Layer {
     LabelEmbedding {
         dim: usize,
         flip: bool,
-        shift: f64,
-        max_period: f64,
+        frequencies: Frequencies,
+    },
+    /// A row of `classes` elements: `scale` at the sample's class and 0 elsewhere, and 0 everywhere
+    /// for the class number `classes`, which stands for none.
+    LabelVector {
+        classes: usize,
+        scale: f32,
     },
     /// `x W^T + b`, over rows or over the pixels of a map.
     Linear {
@@ -217,6 +220,8 @@ pub struct Node {
 pub struct Graph {
     pub nodes: Vec<Node>,
     pub params: Vec<Param>,
+    /// What a checkpoint may hold beside them.
+    pub unread: Vec<Unread>,
     pub output: NodeId,
 }
 
@@ -229,6 +234,38 @@ impl Graph {
     }
     /// Number of scalar parameters.
     pub fn parameters(&self) -> usize {
-        self.params.iter().map(|p| p.shape.iter().product::<usize>()).sum()
+        let stored = self.params.iter().filter(|p| p.tensor().is_some());
+        stored.map(Param::elements).sum()
+    }
+}
+
+impl Frequencies {
+    /// Whether the logarithm of the time is embedded.
+    pub fn log(self) -> bool {
+        matches!(self, Frequencies::Stored { log: true, .. })
+    }
+
+    /// The frequencies of an embedding of twice as many channels, each step rounded to f32 as
+    /// PyTorch does: at t = 999 one unit in the last place of a frequency is already 6e-5 of an
+    /// angle. Empty where the checkpoint has them.
+    pub fn table(self, half: usize) -> Vec<f32> {
+        let exponential = |i: usize, max_period: f64, shift: f64| {
+            let exponent = -(max_period.ln() as f32) * i as f32 / (half as f64 - shift) as f32;
+            f64::from(exponent).exp() as f32
+        };
+        let power = |i: usize, max_period: f64, shift: f64| {
+            let (base, exponent) =
+                ((1.0 / max_period) as f32, i as f32 / (half as f64 - shift) as f32);
+            f64::from(base).powf(f64::from(exponent)) as f32
+        };
+        match self {
+            Frequencies::Exponential { max_period, shift } => {
+                (0..half).map(|i| exponential(i, max_period, shift)).collect()
+            }
+            Frequencies::Power { max_period, shift } => {
+                (0..half).map(|i| power(i, max_period, shift)).collect()
+            }
+            Frequencies::Stored { .. } => Vec::new(),
+        }
     }
 }

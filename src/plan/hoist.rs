@@ -30,22 +30,17 @@ pub(super) fn hoist(plan: &mut Plan, table_bytes: usize, times_vary: bool) {
     let mut depends: Vec<Depends> = Vec::with_capacity(plan.kernels.len());
     for kernel in &mut plan.kernels {
         let mut d = match kernel.layer {
-            Layer::TimeEmbedding { .. } | Layer::FourierEmbedding { label: false, .. }
-                if times_vary =>
-            {
+            Layer::TimeEmbedding { .. } if times_vary => {
                 Depends { state: true, ..Depends::default() }
             }
             Layer::State { .. } => Depends { state: true, ..Depends::default() },
             Layer::TimeEmbedding { .. }
-            | Layer::FourierEmbedding { label: false, .. }
             | Layer::LearnedTime { .. }
             | Layer::DivideByTime
             | Layer::Mixture { .. } => Depends { time: true, ..Depends::default() },
             Layer::ClassEmbedding { .. }
             | Layer::LabelEmbedding { .. }
-            | Layer::FourierEmbedding { label: true, .. } => {
-                Depends { condition: true, ..Depends::default() }
-            }
+            | Layer::LabelVector { .. } => Depends { condition: true, ..Depends::default() },
             _ => Depends::default(),
         };
         for input in &kernel.inputs {

@@ -10,10 +10,10 @@ impl fmt::Display for Slot {
             Source::Arena(place) => place.to_string(),
             Source::State => "state".into(),
             Source::Weight { pieces, .. } => {
-                let left = |p: &Piece| p.left.as_ref().map(|(_, shape)| format!("{shape:?} x "));
+                let left = |p: &Piece| p.left.as_ref().map(|left| format!("{:?} x ", left.shape));
                 let pieces = pieces.iter().map(|p| {
                     let left = left(p).unwrap_or_default();
-                    format!("{left}{:?} {:?} at {}", p.shape, p.pack, p.at)
+                    format!("{left}{:?} {:?} at {}", p.param.shape, p.pack, p.at)
                 });
                 format!("weight {}", pieces.collect::<Vec<_>>().join(", "))
             }

@@ -5,8 +5,8 @@ use super::{Covers, Launch, Pack, SlotId};
 use crate::graph::{Graph, Layer, ParamId, Shape, Window};
 use crate::ops::moments::Region;
 use crate::ops::{
-    Act, Call, RowMap, activation, add, concat, divide, embedding, fir_resample, geglu, group_norm,
-    interpolate, mixture, model_input, pool, resample, scale_shift, time_embedding,
+    Act, Call, RowMap, activation, add, concat, divide, fir_resample, geglu, group_norm,
+    interpolate, mixture, model_input, pool, resample, scale_shift,
 };
 use crate::plan::{Domain, Kernel, KernelId, Plan};
 use crate::tensor::DType;
@@ -45,19 +45,13 @@ pub(super) fn lower(l: &Lowering, slots: &mut Slots, id: KernelId) -> Launch {
     let at = At { l, id, kernel, y: l.values[id], inputs: &kernel.inputs };
     let (call, args) = match &kernel.layer {
         Layer::State { scale, offset } => at.state(*scale, *offset),
-        Layer::TimeEmbedding { dim, flip, shift, max_period } => {
-            let (times, map) = at.times(slots);
-            at.sinusoid(slots, times, map, (*dim, *flip, *shift, *max_period))
+        Layer::TimeEmbedding { flip, frequencies, .. } => {
+            at.time_embedding(slots, *flip, *frequencies)
         }
-        Layer::LabelEmbedding { dim, flip, shift, max_period } => {
-            let labels = l.labels.iter().map(|t| (*t as f32).to_bits()).collect();
-            let labels = slots.table("label_times", DType::F32, labels);
-            let sinusoid = (*dim, *flip, *shift, *max_period);
-            at.sinusoid(slots, labels, at.map(Domain::Condition), sinusoid)
+        Layer::LabelEmbedding { flip, frequencies, .. } => {
+            at.label_embedding(slots, *flip, *frequencies)
         }
-        Layer::FourierEmbedding { weight, log, flip, label } => {
-            at.fourier(slots, *weight, (*log, *flip, *label))
-        }
+        Layer::LabelVector { classes, scale } => at.label_vector(slots, *classes, *scale),
         Layer::LearnedTime { table } => {
             let times = l.times.iter().map(|t| *t as u32).collect();
             at.embedding(slots, *table, ("whole_times", times), Domain::Time)
@@ -145,7 +139,7 @@ impl At<'_> {
     }
     /// The times as the network is told them, and how the kernel's rows find theirs: a time of the
     /// trajectory, or in adaptive steps each sample's own.
-    fn times(&self, slots: &mut Slots) -> (SlotId, RowMap) {
+    pub(super) fn times(&self, slots: &mut Slots) -> (SlotId, RowMap) {
         if let Some(times) = self.l.sample_times {
             return (times, RowMap { time: 0, cond: 0, div: 1, modulo: self.l.batch as u32 });
         }
@@ -159,72 +153,6 @@ impl At<'_> {
         let per_sample = self.l.per_sample();
         let params = model_input::Params { b, n, c, hw, scale, offset, per_sample };
         (params.into(), vec![Some(self.l.state), Some(self.l.table), self.y])
-    }
-
-    fn sinusoid(
-        &self,
-        slots: &mut Slots,
-        times: SlotId,
-        map: RowMap,
-        (dim, flip, shift, max_period): (usize, bool, f64, f64),
-    ) -> Lowered {
-        let freqs = frequencies(dim / 2, shift, max_period);
-        let freqs = slots.table("freqs", DType::F32, freqs.iter().map(|f| f.to_bits()).collect());
-        let params = time_embedding::Params {
-            map,
-            n: self.n(),
-            dim: dim as u32,
-            flip: flip.into(),
-            log: 0,
-            scale: 1.0,
-        };
-        (params.into(), vec![Some(times), Some(freqs), self.condition(&[map]), self.y])
-    }
-
-    /// Where logarithms are wanted and the times are known, the host takes them: what a device's
-    /// are off by is multiplied by the frequencies, which are large.
-    fn fourier(
-        &self,
-        slots: &mut Slots,
-        weight: ParamId,
-        (log, flip, label): (bool, bool, bool),
-    ) -> Lowered {
-        let known = |t: f32| if log { f64::from(t).ln() as f32 } else { t }.to_bits();
-        let prefix = if log { "log_" } else { "" };
-        let (times, map, device) = if label {
-            let labels = self.l.labels.iter().map(|t| known(*t as f32)).collect();
-            let labels = slots.table(&format!("{prefix}labels"), DType::F32, labels);
-            (labels, self.map(Domain::Condition), false)
-        } else if self.l.sample_times.is_some() {
-            let (times, map) = self.times(slots);
-            (times, map, log)
-        } else {
-            let times = self.l.times.iter().map(|t| known(*t as f32)).collect();
-            let times = slots.table(&format!("{prefix}times"), DType::F32, times);
-            (times, self.map(Domain::Time), false)
-        };
-        let weight = slots.weight(self.l.graph.param(weight), Pack::Flat, DType::F32);
-        let (n, dim, scale) = (self.n(), self.c(), std::f32::consts::TAU);
-        let params =
-            time_embedding::Params { map, n, dim, flip: flip.into(), log: device.into(), scale };
-        (params.into(), vec![Some(times), Some(weight), self.condition(&[map]), self.y])
-    }
-
-    /// Rows of `table` by numbers that there is one of for each row of `domain`.
-    fn embedding(
-        &self,
-        slots: &mut Slots,
-        table: ParamId,
-        (name, numbers): (&str, Vec<u32>),
-        domain: Domain,
-    ) -> Lowered {
-        let map = self.map(domain);
-        let param = self.l.graph.param(table);
-        let classes = param.shape[0] as u32;
-        let table = slots.weight(param, Pack::Flat, DType::F32);
-        let labels = slots.table(name, DType::U32, numbers);
-        let params = embedding::Params { map, n: self.n(), c: self.c(), classes };
-        (params.into(), vec![Some(table), Some(labels), self.condition(&[map]), self.y])
     }
 
     fn group_norm(
@@ -362,14 +290,4 @@ pub(super) fn map_size(shape: Shape) -> (u32, u32, u32) {
         Shape::Map { h, w, c } => (h as u32, w as u32, c as u32),
         Shape::Row { c } => (1, 1, c as u32),
     }
-}
-
-/// `exp(-ln(max_period) i / (half - shift))`, each step rounded to f32 as PyTorch does: at t = 999
-/// one unit in the last place of a frequency is already 6e-5 of an angle.
-fn frequencies(half: usize, shift: f64, max_period: f64) -> Vec<f32> {
-    let exponent = |i: usize| {
-        let product = -(max_period.ln() as f32) * i as f32;
-        product / (half as f64 - shift) as f32
-    };
-    (0..half).map(|i| f64::from(exponent(i)).exp() as f32).collect()
 }

@@ -8,6 +8,7 @@ mod adaptive;
 mod arenas;
 mod build;
 mod display;
+mod embed;
 mod forward;
 mod last;
 mod lower;
@@ -17,6 +18,7 @@ mod solver;
 mod table;
 mod validate;
 
+pub use crate::graph::{Param, Part, Stored};
 pub use crate::plan::{Domain, Place};
 pub use build::{NoiseMode, Options, TABLE_BYTES};
 pub use forward::Forward;
@@ -45,12 +47,9 @@ pub enum Pack {
 /// A parameter, or the product of two, in the matrix of a slot, added to what is there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Piece {
-    /// Name and shape of [`crate::graph::Param`].
-    pub name: String,
-    pub shape: Vec<usize>,
-    /// Name and shape of the matrix `[out, mid]` that the parameter, `[mid, ..]`, is multiplied by
-    /// from the left.
-    pub left: Option<(String, [usize; 2])>,
+    pub param: Param,
+    /// The matrix `[out, mid]` that the parameter, `[mid, ..]`, is multiplied by from the left.
+    pub left: Option<Param>,
     pub pack: Pack,
     /// The element of the matrix that its first one goes to.
     pub at: usize,

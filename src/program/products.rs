@@ -187,16 +187,13 @@ impl At<'_> {
         let (mut pieces, mut biases, mut columns) = (Vec::new(), Vec::new(), 0);
         for (i, (weight, bias)) in all.iter().enumerate() {
             let behind = self.kernel.behind.filter(|_| i + 1 == all.len());
-            let left = behind.map(|(weight, _)| {
-                let param = self.l.graph.param(weight);
-                (param.name.clone(), [param.shape[0], param.shape[1]])
-            });
+            let left = behind.map(|(weight, _)| self.l.graph.param(weight).clone());
             let own = self.l.graph.param(*weight);
             let product = |piece| Piece { left: left.clone(), ..piece };
             pieces.push(product(piece(own, Pack::Linear, columns)));
             biases.extend(bias.map(|b| product(self.flat(b, columns))));
             biases.extend(behind.and_then(|(_, b)| b).map(|b| self.flat(b, columns)));
-            columns += left.map_or(own.shape[0], |(_, [out, _])| out);
+            columns += left.map_or(own.shape[0], |left| left.shape[0]);
         }
         (slots.matrix(pieces, (k, columns.next_multiple_of(4)), dtype), biases)
     }

@@ -30,7 +30,7 @@ impl Slots {
 
     /// A parameter as its kernel wants it, rows padded with zeros to a multiple of 4.
     pub fn weight(&mut self, param: &Param, pack: Pack, dtype: DType) -> SlotId {
-        let elements = param.shape.iter().product::<usize>();
+        let elements = param.elements();
         let out = param.shape.first().copied().unwrap_or(1);
         let (width, rows) = match pack {
             Pack::Flat => (1, elements),
@@ -46,7 +46,7 @@ impl Slots {
         (rows, width): (usize, usize),
         dtype: DType,
     ) -> SlotId {
-        let name = pieces.first().map_or("weights", |p| &p.name).to_string();
+        let name = pieces.first().map_or("weights", |p| &p.param.name).to_string();
         let (source, len) = (Source::Weight { pieces, width }, rows * width);
         self.find(|s| s.dtype == dtype && s.len == len && s.source == source)
             .unwrap_or_else(|| self.add(&name, dtype, len, source))
@@ -70,5 +70,5 @@ impl Index<SlotId> for Slots {
 
 /// `param` from element `at` of a matrix on.
 pub(super) fn piece(param: &Param, pack: Pack, at: usize) -> Piece {
-    Piece { name: param.name.clone(), shape: param.shape.clone(), left: None, pack, at }
+    Piece { param: param.clone(), left: None, pack, at }
 }

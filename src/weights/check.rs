@@ -2,7 +2,7 @@
 
 use super::{Tensor, Weights, file};
 use crate::error::{Error, Result};
-use crate::graph::Graph;
+use crate::graph::{Graph, Unread};
 use std::collections::BTreeSet;
 
 /// Names that a message lists before it only counts.
@@ -12,19 +12,25 @@ impl Weights {
     /// Checks that every parameter of `graph` is here with its shape, in a floating-point type
     /// and with finite values, and that nothing else is.
     pub fn check(&self, graph: &Graph) -> Result<()> {
-        let missing: Vec<&str> = graph
-            .params
-            .iter()
-            .map(|p| p.name.as_str())
-            .filter(|name| self.find(name).is_none())
-            .collect();
+        let stored = || graph.params.iter().filter_map(|p| Some((p.name.as_str(), p.tensor()?)));
+        let mut missing: Vec<&str> =
+            stored().map(|(name, _)| name).filter(|name| self.find(name).is_none()).collect();
+        // Parts of one tensor follow each other.
+        missing.dedup();
         if !missing.is_empty() {
             return Err(self.missing(&missing));
         }
         let mut used = BTreeSet::new();
-        for param in &graph.params {
-            if let Some((key, tensor)) = self.find(&param.name) {
-                self.fits(key, tensor, &param.shape)?;
+        for (name, shape) in stored() {
+            if let Some((key, tensor)) = self.find(name) {
+                self.fits(key, tensor, &shape)?;
+                used.insert(key);
+            }
+        }
+        for unread in &graph.unread {
+            if let Some((key, tensor)) = self.tensors.get_key_value(&unread.name) {
+                self.fits(key, tensor, &unread.shape)?;
+                self.agrees(key, tensor, unread)?;
                 used.insert(key);
             }
         }
@@ -72,6 +78,22 @@ impl Weights {
         Ok(())
     }
 
+    /// What is known without the file is in the file as it must be.
+    fn agrees(&self, key: &str, tensor: &Tensor, unread: &Unread) -> Result<()> {
+        let Some(values) = &unread.values else { return Ok(()) };
+        let found = file::to_f32(tensor.dtype, self.bytes(tensor));
+        let mut pairs = values.iter().zip(found).enumerate();
+        match pairs.find(|(_, (value, found))| (*value - found).abs() > 1e-3 * value.abs()) {
+            None => Ok(()),
+            Some((i, (value, found))) => Err(Error::invalid(
+                format!("{}: {key}", self.files[tensor.file].name),
+                format!("{value} at index {i}, as config.json has it"),
+                found.to_string(),
+                MISMATCH,
+            )),
+        }
+    }
+
     /// The first value that is not a finite number is an error.
     fn finite(&self, key: &str, tensor: &Tensor) -> Result<()> {
         let mut values = file::to_f32(tensor.dtype, self.bytes(tensor)).enumerate();
@@ -89,10 +111,11 @@ impl Weights {
 
 const MISMATCH: &str = "config.json and weights do not belong together: use those of one model";
 
-/// A matrix `[out, in]` and a 1x1 convolution `[out, in, 1, 1]` hold the same numbers.
+/// A matrix `[out, in]` and a convolution of one tap, `[out, in, 1]` or `[out, in, 1, 1]`, hold the
+/// same numbers.
 fn squeezed(shape: &[usize]) -> &[usize] {
     match shape {
-        [_, _, 1, 1] => &shape[..2],
+        [_, _, 1] | [_, _, 1, 1] => &shape[..2],
         _ => shape,
     }
 }

@@ -5,7 +5,7 @@ use super::hash_weights::{HashWeights, values};
 use super::{device, evaluate::relative_l2};
 use std::sync::atomic::AtomicBool;
 use unnoise::backend::{Backend, Observer, RunInputs};
-use unnoise::graph::GraphBuilder;
+use unnoise::graph::{Frequencies, GraphBuilder};
 use unnoise::graph::{Graph, Shape};
 use unnoise::ops::Act;
 use unnoise::ops::philox::{normal_pair, philox4x32_10};
@@ -32,7 +32,12 @@ impl Network {
         let x = g.state(Shape::Map { h, w, c: self.c }, 1.0, 0.0);
         let y = g.linear("mix", x, self.cf, true);
         let class = g.class_embedding("class", 2, self.cf);
-        let time = g.time_embedding("time", 2, false, 0.0, 100.0);
+        let time = g.time_embedding(
+            "time",
+            2,
+            false,
+            Frequencies::Exponential { max_period: 100.0, shift: 0.0 },
+        );
         let time = g.linear("time", time, self.cf, false);
         let y = g.add("classed", y, class, 1.0).unwrap();
         let y = g.add("timed", y, time, 1.0).unwrap();

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
-use unnoise::graph::{Layer, Shape};
+use unnoise::graph::{Frequencies, Layer, Shape};
 use unnoise::model::Model;
 use unnoise::solver::VarianceType;
 
@@ -121,7 +121,8 @@ fn options_reach_the_graph() {
     assert!(has("scale-shift", &|l| halves(l, 0)));
     assert!(has("class-table", &|l| halves(l, 1)));
     assert!(has("scale-shift", &|l| {
-        matches!(l, Layer::TimeEmbedding { flip: false, shift: 1.0, .. })
+        let shifted = |f: &Frequencies| matches!(f, Frequencies::Exponential { shift: 1.0, .. });
+        matches!(l, Layer::TimeEmbedding { flip: false, frequencies, .. } if shifted(frequencies))
     }));
     assert!(has("scale-shift", &|l| matches!(l, Layer::Attention { heads: 1, .. })));
     assert!(has("class-table", &|l| matches!(l, Layer::Attention { heads: 3, .. })));

@@ -1,6 +1,6 @@
 //! The passes of a plan on graphs small enough to see through.
 
-use unnoise::graph::{Graph, GraphBuilder, Layer, NodeId, Shape};
+use unnoise::graph::{Frequencies, Graph, GraphBuilder, Layer, NodeId, Shape};
 use unnoise::ops::Act;
 use unnoise::plan::{Domain, Options, Plan, Sizes, Tail};
 
@@ -29,7 +29,8 @@ struct Start {
 fn start() -> Start {
     let mut b = GraphBuilder::new();
     let x = b.state(Shape::Map { h: 4, w: 4, c: 4 }, 1.0, 0.0);
-    let time = b.time_embedding("time", 8, true, 0.0, 1e4);
+    let time =
+        b.time_embedding("time", 8, true, Frequencies::Exponential { max_period: 1e4, shift: 0.0 });
     let time = b.linear("time.linear", time, 4, true);
     let class = b.class_embedding("class", 5, 4);
     let row = b.add("embedding", time, class, 1.0).unwrap();

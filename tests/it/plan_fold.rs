@@ -7,7 +7,7 @@ use unnoise::backend::{WeightSource, packed};
 use unnoise::graph::{Graph, GraphBuilder, NodeId, ParamId, Shape};
 use unnoise::ops::Act;
 use unnoise::plan::{Kernel, Options, Plan, Sizes, Tail};
-use unnoise::program::{Pack, Piece, Source};
+use unnoise::program::{Pack, Param, Piece, Source};
 use unnoise::tensor::DType;
 
 /// An attention of 8 channels with one head, and what may be else about it.
@@ -212,7 +212,7 @@ fn both_parameters_of_a_product_are_asked_for() {
         _ => None,
     });
     let names =
-        pieces.flatten().flat_map(|p| [Some(&p.name), p.left.as_ref().map(|(left, _)| left)]);
+        pieces.flatten().flat_map(|p| [Some(&p.param.name), p.left.as_ref().map(|l| &l.name)]);
     let mut asked: Vec<&str> = names.flatten().map(String::as_str).collect();
     let mut declared: Vec<&str> = graph.params.iter().map(|p| p.name.as_str()).collect();
     [&mut asked, &mut declared].into_iter().for_each(|names| names.sort_unstable());
@@ -222,8 +222,8 @@ fn both_parameters_of_a_product_are_asked_for() {
 
 /// `left` times the parameter `name`, from element `at` on.
 fn product(left: [usize; 2], shape: &[usize], pack: Pack, at: usize) -> Piece {
-    let left = Some(("out".into(), left));
-    Piece { name: "values".into(), shape: shape.to_vec(), left, pack, at }
+    let left = Some(Param::new("out", &left));
+    Piece { param: Param::new("values", shape), left, pack, at }
 }
 
 #[test]
@@ -262,8 +262,8 @@ fn a_product_that_f16_cannot_hold_names_both_parameters() {
             Ok(vec![300.0; shape.iter().product()])
         }
     }
-    let single =
-        Piece { name: "queries".into(), left: None, ..product([4, 4], &[4, 4], Pack::Linear, 0) };
+    let param = Param::new("queries", &[4, 4]);
+    let single = Piece { param, left: None, pack: Pack::Linear, at: 0 };
     let pieces = [single, product([4, 4], &[4, 4], Pack::Linear, 4)];
     let refused = packed(&Large, &pieces, 8, 32, DType::F16).unwrap_err().to_string();
     for part in ["out times values", "65504", "360000", "--precision f32"] {

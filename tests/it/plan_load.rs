@@ -3,7 +3,7 @@
 
 use super::evaluate::{Evaluation, relative_l2};
 use super::{device, hash_weights};
-use unnoise::graph::{Graph, GraphBuilder, Layer, NodeId, Shape};
+use unnoise::graph::{Frequencies, Graph, GraphBuilder, Layer, NodeId, Shape};
 use unnoise::ops::{Act, Call};
 use unnoise::plan::{Head, Kernel, Options, Plan, Sizes, StateOnLoad, Tail};
 use unnoise::program::Program;
@@ -34,7 +34,12 @@ impl Net {
         let part = |p: &str| format!("{name}.{p}");
         let h = self.norm(&part("norm1"), x);
         let mut h = self.conv(&part("conv1"), h, out);
-        let time = self.g.time_embedding(&part("time"), 8, true, 0.0, 1e4);
+        let time = self.g.time_embedding(
+            &part("time"),
+            8,
+            true,
+            Frequencies::Exponential { max_period: 1e4, shift: 0.0 },
+        );
         if scales {
             let row = self.g.linear(&part("time.linear"), time, 2 * out, true);
             h = self.g.group_norm(&part("norm2"), h, 4, 1e-5).unwrap();

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use unnoise::backend::{WeightSource, packed};
 use unnoise::graph::{Graph, GraphBuilder, Shape};
 use unnoise::model::Model;
-use unnoise::program::{Pack, Piece};
+use unnoise::program::{Pack, Param, Piece};
 use unnoise::tensor::DType;
 use unnoise::weights::Weights;
 
@@ -73,7 +73,7 @@ fn open_path(path: &Path) -> Result<Weights, String> {
 }
 
 fn piece(name: &str, shape: &[usize], pack: Pack, at: usize) -> Piece {
-    Piece { name: name.to_string(), shape: shape.to_vec(), left: None, pack, at }
+    Piece { param: Param::new(name, shape), left: None, pack, at }
 }
 
 /// Opens and checks the small model after `edit`.

@@ -14,8 +14,8 @@ use unnoise::noise::NoiseKind;
 use unnoise::ops::solver_step::run_words;
 use unnoise::ops::{RowMap, Span, add};
 use unnoise::program::{
-    Body, Input, Launch, NoiseMode, Options, Pack, Piece, Program, RowRef, Slot, SlotId, Source,
-    TABLE_BYTES,
+    Body, Input, Launch, NoiseMode, Options, Pack, Param, Piece, Program, RowRef, Slot, SlotId,
+    Source, TABLE_BYTES,
 };
 use unnoise::sampler::{Request, Sampler};
 use unnoise::solver::{self, Network};
@@ -212,8 +212,8 @@ fn a_slot_or_an_arena_larger_than_the_adapter_allows_is_refused_before_anything_
     let Some(device) = device::wgpu() else { return };
     let most = device.adapter().max_binding_bytes.min(device.adapter().max_buffer_bytes);
     let (len, shape) = (most as usize / 4 + 4, vec![most as usize / 4 + 4]);
-    let name = "conv_in.weight".into();
-    let piece = Piece { name, shape, left: None, pack: Pack::Flat, at: 0 };
+    let param = Param::new("conv_in.weight", &shape);
+    let piece = Piece { param, left: None, pack: Pack::Flat, at: 0 };
     let weight = Source::Weight { pieces: vec![piece], width: 1 };
     for (source, batch) in [(Source::Scratch, true), (weight, false)] {
         let mut program = counter(16, 2);

@@ -13,7 +13,7 @@ mod config;
 use super::Network;
 use super::keys::Keys;
 use crate::error::Result;
-use crate::graph::{Graph, GraphBuilder, NodeId, Shape};
+use crate::graph::{Frequencies, Graph, GraphBuilder, NodeId, Shape};
 use crate::ops::Act;
 use blocks::{BlockSpec, Blocks};
 use config::{ClassEmbedding, Config};
@@ -77,14 +77,15 @@ fn graph(config: &Config) -> Result<Graph> {
 /// The embedding of time and class, activated: what every residual block projects.
 fn embeddings(g: &mut GraphBuilder, config: &Config) -> Result<NodeId> {
     let (dim, width) = (config.block_out_channels[0], config.time_embedding_dim);
-    let (flip, shift) = (config.flip_sin_to_cos, config.freq_shift);
-    let t = g.time_embedding("time_proj", dim, flip, shift, MAX_PERIOD);
+    let flip = config.flip_sin_to_cos;
+    let frequencies = Frequencies::Exponential { max_period: MAX_PERIOD, shift: config.freq_shift };
+    let t = g.time_embedding("time_proj", dim, flip, frequencies);
     let mut emb = embedding_mlp(g, "time_embedding", t, width);
     let class = match config.class_embedding {
         ClassEmbedding::None => None,
         ClassEmbedding::Table(n) => Some(g.class_embedding("class_embedding", n, width)),
         ClassEmbedding::Number => {
-            let number = g.label_embedding("class_proj", dim, flip, shift, MAX_PERIOD);
+            let number = g.label_embedding("class_proj", dim, flip, frequencies);
             Some(embedding_mlp(g, "class_embedding", number, width))
         }
     };

@@ -128,8 +128,8 @@ impl GraphBuilder {
         self.push(name, Layer::Linear { weight, bias }, &[x], shape)
     }
 
-    /// Those rows of the linear layer `name` that are of kind `part`: one of several that are stored
-    /// as one.
+    /// Those rows of the linear layer `name` that are of kind `part`: one of several that are
+    /// stored as one.
     pub fn linear_part(&mut self, name: &str, x: NodeId, out: usize, part: Part) -> NodeId {
         let shape = match self.shape(x) {
             Shape::Map { h, w, .. } => Shape::Map { h, w, c: out },

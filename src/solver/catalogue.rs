@@ -3,12 +3,13 @@
 use super::config::{Keys, SchedulerClass};
 use super::grid::{Grid, Request, Run};
 use super::{
-    Edit, GuidanceOptions, Level, Preconditioning, Process, Recorder, SchedulerConfig, Sigmas,
-    Trajectory, analytic_ddpm, consistency, ddim, ddim_inversion, ddpm, deis, dpm_adaptive,
-    dpm_solver_1, dpm_solver_multistep, dpm_solver_singlestep, dpm2, dpm2_ancestral, dpmpp_2m,
-    dpmpp_2m_sde, dpmpp_3m, dpmpp_3m_sde, dpmpp_sde, edm, er_sde, euler, euler_ancestral,
-    euler_maruyama, flow_euler, flow_heun, grid, heun, ipndm, known, langevin, lcm, lms, ode_rk4,
-    ode_rk45, pc, pndm, repaint, restart, reverse_diffusion, sa_solver, tcd, unipc,
+    Coordinates, Edit, GuidanceOptions, Level, Preconditioning, PredictionType, Process, Recorder,
+    SchedulerConfig, Sigmas, TimeInput, Trajectory, analytic_ddpm, consistency, ddim,
+    ddim_inversion, ddpm, deis, dpm_adaptive, dpm_solver_1, dpm_solver_multistep,
+    dpm_solver_singlestep, dpm2, dpm2_ancestral, dpmpp_2m, dpmpp_2m_sde, dpmpp_3m, dpmpp_3m_sde,
+    dpmpp_sde, edm, er_sde, euler, euler_ancestral, euler_maruyama, flow_euler, flow_heun, grid,
+    heun, ipndm, known, langevin, lcm, lms, ode_rk4, ode_rk45, pc, pndm, repaint, restart,
+    reverse_diffusion, sa_solver, tcd, unipc,
 };
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
@@ -183,7 +184,7 @@ impl Options {
 }
 
 /// What a solver must know of the network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Network {
     /// It gives twice the sample's channels, the second half being the variance of
     /// [`super::Eval::log_variance`].
@@ -193,6 +194,18 @@ pub struct Network {
     pub denoiser: bool,
     /// It knows whole timesteps only.
     pub discrete_time: bool,
+    /// In which scale it saw x in training and what its output stands for, where the network itself
+    /// says so; otherwise the configuration does. It takes every level that has noise.
+    pub form: Option<(Coordinates, PredictionType)>,
+    /// What it is told as its time, in the same way.
+    pub time: Option<TimeInput>,
+}
+
+impl Network {
+    /// Whether its input stands for x / alpha, so that pure noise is out of reach.
+    pub(super) fn needs_alpha(&self) -> bool {
+        self.denoiser || self.form.is_some()
+    }
 }
 
 /// What a solver is given.
@@ -298,7 +311,7 @@ impl<'a> Setting<'a> {
     pub fn level(&self, t: usize) -> Level {
         let a = self.alpha_bar()[t];
         // A denoiser takes x / alpha.
-        let least = if self.network.denoiser { grid::LEAST_ALPHA } else { 0.0 };
+        let least = if self.network.needs_alpha() { grid::LEAST_ALPHA } else { 0.0 };
         Level { time: t as f64, alpha: a.sqrt().max(least), sigma: (1.0 - a).sqrt() }
     }
 
@@ -316,9 +329,16 @@ impl<'a> Setting<'a> {
         self.grid.coordinates(&self.process).level(level)
     }
 
+    /// The same, or the nearest level that the network knows.
+    pub(super) fn rounded_level_of(&self, ratio: f64) -> Level {
+        let level = self.level_of(ratio);
+        self.network.time.map_or(level, |time| time.rounded(vec![level])[0])
+    }
+
     /// The deviation of x where sampling starts, in the coordinates of the solver's class.
     pub fn initial_scale(&self) -> f64 {
-        self.grid.initial_scale(&self.process, &self.keys, &self.levels)
+        let owns = self.network.form.is_some();
+        self.grid.initial_scale(&self.process, &self.keys, &self.levels, owns)
     }
 }
 

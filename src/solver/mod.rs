@@ -63,6 +63,7 @@ mod sa_solver;
 mod schedule;
 mod sigmas;
 mod tcd;
+mod time_input;
 mod unipc;
 mod unread;
 mod words;
@@ -79,12 +80,13 @@ pub use guidance::{Guidance, GuidanceOptions};
 pub use interpreter::{Given, Interpreter, Real};
 pub use known::{Edit, Known, Projection, Start};
 pub use level::Level;
-pub use precondition::{Coordinates, Preconditioning, PredictionType, TimeInput};
+pub use precondition::{Coordinates, Preconditioning, PredictionType};
 pub use process::Process;
 pub use recorder::Recorder;
 pub use restart::Restart;
 pub use schedule::{BetaSchedule, Schedule, TimestepSpacing};
 pub use sigmas::Sigmas;
+pub use time_input::TimeInput;
 
 use words::words;
 

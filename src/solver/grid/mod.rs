@@ -124,15 +124,22 @@ impl Grid {
 
 impl Grid {
     /// The deviation of x where a solver of this class starts. The classes of alpha = 1 start at
-    /// the deviation of the noise alone where their timesteps reach the last of the training.
-    pub fn initial_scale(self, process: &Process, keys: &Keys, levels: &[Level]) -> f64 {
+    /// the deviation of the noise alone where their timesteps reach the last of the training; a
+    /// network that `owns` its form starts at that deviation, as its authors have it.
+    pub fn initial_scale(
+        self,
+        process: &Process,
+        keys: &Keys,
+        levels: &[Level],
+        owns: bool,
+    ) -> f64 {
         let first = levels[0];
         match (self, process) {
             (Grid::NoiseRatio { .. }, Process::Discrete(_)) => match keys.timestep_spacing {
                 TimestepSpacing::Leading => first.sigma.hypot(first.alpha),
                 TimestepSpacing::Linspace | TimestepSpacing::Trailing => first.sigma,
             },
-            (Grid::Edm, Process::Edm { sigma_max, .. }) => sigma_max.hypot(1.0),
+            (Grid::Edm, Process::Edm { sigma_max, .. }) if !owns => sigma_max.hypot(1.0),
             _ => {
                 let own = process.coordinates().level(first);
                 let larger = if own.alpha > own.sigma {
@@ -198,11 +205,15 @@ impl Request<'_> {
             Some(sigmas) => self.respaced(sigmas, &process)?,
             None => self.levels(home, &process)?,
         };
+        let levels = match network.time {
+            Some(time) => time.rounded(levels),
+            None => levels,
+        };
         self.distinct(&levels)?;
         let coordinates = home.coordinates(&process);
         let levels = levels
             .into_iter()
-            .map(|level| reachable(level, coordinates, network.denoiser))
+            .map(|level| reachable(level, coordinates, network.needs_alpha()))
             .collect();
         Ok(Run { process, levels, timesteps: Vec::new() })
     }
@@ -310,8 +321,11 @@ impl Request<'_> {
             // Thresholding takes the place of the clip.
             _ => (keys.clip_sample && !keys.thresholding).then_some(keys.clip_sample_range),
         };
-        let (coordinates, prediction) = match (network.denoiser, process) {
-            (true, _) => (Coordinates::VarianceExploding, PredictionType::Sample),
+        let exact = (Coordinates::VarianceExploding, PredictionType::Sample);
+        let form = if network.denoiser { Some(exact) } else { network.form };
+        let own_time = if network.denoiser { TimeInput::Sigma } else { TimeInput::Time };
+        let (coordinates, prediction) = match (form, process) {
+            (Some(form), _) => form,
             (_, Process::Edm { sigma_data, .. }) => {
                 (Coordinates::Edm { sigma_data: *sigma_data }, self.own.prediction_type)
             }
@@ -327,7 +341,7 @@ impl Request<'_> {
             clip,
             threshold: keys.thresholding.then_some(threshold),
             clipped_eps: self.options.clipped_eps,
-            time: if network.denoiser { TimeInput::Sigma } else { TimeInput::Time },
+            time: network.time.unwrap_or(own_time),
             ..Preconditioning::new(prediction)
         }
     }
@@ -367,10 +381,10 @@ fn ratio(time: f64, ratio: f64) -> Level {
 /// Data beneath noise that counts as pure where pure noise is out of reach.
 pub(super) const LEAST_ALPHA: f64 = 1e-6;
 
-/// In coordinates where alpha is 1, the solver's or those of a network that is the denoiser, pure
-/// noise is out of reach; its neighbour stands for it.
-fn reachable(level: Level, coordinates: Coordinates, denoiser: bool) -> Level {
-    let bounded = denoiser || coordinates == Coordinates::VarianceExploding;
+/// In coordinates where alpha is 1, the solver's or those of a network that needs alpha, pure noise
+/// is out of reach; its neighbour stands for it.
+fn reachable(level: Level, coordinates: Coordinates, needs_alpha: bool) -> Level {
+    let bounded = needs_alpha || coordinates == Coordinates::VarianceExploding;
     let far = bounded && level.alpha < LEAST_ALPHA;
     coordinates.level(if far { Level { alpha: LEAST_ALPHA, ..level } } else { level })
 }

@@ -9,7 +9,7 @@ mod display;
 mod stored;
 
 pub use builder::GraphBuilder;
-pub use stored::{Param, Part, Stored, Unread};
+pub use stored::{Filter, Param, Part, Stored, Unread};
 
 use crate::ops::{Act, pool};
 
@@ -234,8 +234,7 @@ impl Graph {
     }
     /// Number of scalar parameters.
     pub fn parameters(&self) -> usize {
-        let stored = self.params.iter().filter(|p| p.tensor().is_some());
-        stored.map(Param::elements).sum()
+        self.params.iter().map(Param::parameters).sum()
     }
 }
 

@@ -33,13 +33,8 @@ const LARGEST: f64 = 1e12;
 /// Builds the denoiser that `config.json` describes.
 pub(super) fn build(keys: Keys) -> Result<Network> {
     let mixture = Mixture::read(keys)?;
-    Ok(Network {
-        graph: mixture.graph(),
-        state: [mixture.dimensions(), 1, 1],
-        learned_variance: false,
-        classes: None,
-        mixture: Some(mixture),
-    })
+    let network = Network::new(mixture.graph(), [mixture.dimensions(), 1, 1]);
+    Ok(Network { mixture: Some(mixture), ..network })
 }
 
 impl Mixture {

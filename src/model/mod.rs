@@ -15,7 +15,7 @@ pub use settings::Settings;
 
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::solver::SchedulerConfig;
+use crate::solver::{Coordinates, PredictionType, SchedulerConfig, TimeInput};
 use crate::weights::Weights;
 use keys::Keys;
 use layout::{SchedulerAt, Text, WeightsAt};
@@ -34,6 +34,11 @@ pub struct Model {
     /// Labels are below it, the null class included; None for an unconditional model. A model
     /// that embeds the class number itself and names no bound has 2^24.
     pub classes: Option<usize>,
+    /// What the output stands for, and in which scale the network sees x, where its own
+    /// configuration says so; otherwise the scheduler's does.
+    pub form: Option<(Coordinates, PredictionType)>,
+    /// What the network is told as its time, in the same way.
+    pub time: Option<TimeInput>,
     /// The data itself, where its denoiser is known exactly and there is no network.
     pub mixture: Option<Mixture>,
     /// The text of its configuration.
@@ -63,15 +68,26 @@ impl Model {
             Some(file) => Settings::parse(&file.text, &file.origin, network.classes)?,
             None => Settings::default(),
         };
+        let null_class = settings.null_class.or(network.null_class);
+        let mut settings = Settings { null_class, ..settings };
+        let mut scheduler = files.scheduler;
+        if let (SchedulerAt::Missing { .. }, Some(own)) = (&scheduler, network.sampler) {
+            let origin = format!("the sampler of {class}");
+            scheduler = SchedulerAt::Found(Text { origin, text: own.scheduler });
+            settings.solver.get_or_insert(own.solver.into());
+            settings.steps.get_or_insert(own.steps);
+        }
         Ok(Model {
             name: files.name,
             graph: network.graph,
             state: network.state,
             learned_variance: network.learned_variance,
             classes: network.classes,
+            form: network.form,
+            time: network.time,
             mixture: network.mixture,
             config: files.config.text,
-            scheduler: files.scheduler,
+            scheduler,
             settings,
             weights: files.weights,
         })
@@ -136,7 +152,38 @@ struct Network {
     state: [usize; 3],
     learned_variance: bool,
     classes: Option<usize>,
+    /// The class that stands for none, where `unnoise.json` names no other.
+    null_class: Option<usize>,
+    form: Option<(Coordinates, PredictionType)>,
+    time: Option<TimeInput>,
+    /// How it is sampled where no scheduler's configuration says so.
+    sampler: Option<Sampler>,
     mixture: Option<Mixture>,
+}
+
+/// How the authors of a network sample it.
+struct Sampler {
+    /// A `scheduler_config.json`.
+    scheduler: String,
+    solver: &'static str,
+    steps: usize,
+}
+
+impl Network {
+    /// An unconditional network of which its scheduler's configuration says all else.
+    fn new(graph: Graph, state: [usize; 3]) -> Network {
+        Network {
+            graph,
+            state,
+            learned_variance: false,
+            classes: None,
+            null_class: None,
+            form: None,
+            time: None,
+            sampler: None,
+            mixture: None,
+        }
+    }
 }
 
 /// Builds one class of denoiser.

@@ -221,6 +221,8 @@ impl Resolved {
         let network = solver::Network {
             learned_variance: model.learned_variance,
             denoiser: model.mixture.is_some(),
+            form: model.form,
+            time: model.time,
             ..solver::Network::default()
         };
         let recorded = solver::record(scheduler, &options, network);

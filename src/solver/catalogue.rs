@@ -3,8 +3,8 @@
 use super::config::{Keys, SchedulerClass};
 use super::grid::{Grid, Request, Run};
 use super::{
-    Edit, GuidanceOptions, Level, Preconditioning, Process, Recorder, SchedulerConfig, Sigmas,
-    Trajectory, analytic_ddpm, consistency, ddim, ddim_inversion, ddpm, deis, dpm_adaptive,
+    Edit, GuidanceOptions, Level, Network, Preconditioning, Process, Recorder, SchedulerConfig,
+    Sigmas, Trajectory, analytic_ddpm, consistency, ddim, ddim_inversion, ddpm, deis, dpm_adaptive,
     dpm_solver_1, dpm_solver_multistep, dpm_solver_singlestep, dpm2, dpm2_ancestral, dpmpp_2m,
     dpmpp_2m_sde, dpmpp_3m, dpmpp_3m_sde, dpmpp_sde, edm, er_sde, euler, euler_ancestral,
     euler_maruyama, flow_euler, flow_heun, grid, heun, ipndm, known, langevin, lcm, lms, ode_rk4,
@@ -182,19 +182,6 @@ impl Options {
     }
 }
 
-/// What a solver must know of the network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Network {
-    /// It gives twice the sample's channels, the second half being the variance of
-    /// [`super::Eval::log_variance`].
-    pub learned_variance: bool,
-    /// It is D(x, sigma) itself: it takes x / alpha, is told sigma / alpha, and gives x0. The
-    /// configuration's prediction type means nothing to it.
-    pub denoiser: bool,
-    /// It knows whole timesteps only.
-    pub discrete_time: bool,
-}
-
 /// What a solver is given.
 #[derive(Clone, Debug)]
 pub struct Setting<'a> {
@@ -298,7 +285,7 @@ impl<'a> Setting<'a> {
     pub fn level(&self, t: usize) -> Level {
         let a = self.alpha_bar()[t];
         // A denoiser takes x / alpha.
-        let least = if self.network.denoiser { grid::LEAST_ALPHA } else { 0.0 };
+        let least = if self.network.needs_alpha() { grid::LEAST_ALPHA } else { 0.0 };
         Level { time: t as f64, alpha: a.sqrt().max(least), sigma: (1.0 - a).sqrt() }
     }
 
@@ -316,9 +303,16 @@ impl<'a> Setting<'a> {
         self.grid.coordinates(&self.process).level(level)
     }
 
+    /// The same, or the nearest level that the network knows.
+    pub(super) fn rounded_level_of(&self, ratio: f64) -> Level {
+        let level = self.level_of(ratio);
+        self.network.time.map_or(level, |time| time.rounded(vec![level])[0])
+    }
+
     /// The deviation of x where sampling starts, in the coordinates of the solver's class.
     pub fn initial_scale(&self) -> f64 {
-        self.grid.initial_scale(&self.process, &self.keys, &self.levels)
+        let owns = self.network.form.is_some();
+        self.grid.initial_scale(&self.process, &self.keys, &self.levels, owns)
     }
 }
 

@@ -45,8 +45,9 @@ impl<'a> Churn<'a> {
         }
         let gamma = (keys.s_churn / self.run.steps as f64).min(SQRT_2 - 1.0);
         let sigma_hat = (1.0 + gamma) * sigma;
-        let hat = self.run.level_of(sigma_hat);
-        let lacking = (sigma_hat * sigma_hat - sigma * sigma).sqrt();
+        let hat = self.run.rounded_level_of(sigma_hat);
+        let sigma_hat = hat.ratio();
+        let lacking = (sigma_hat * sigma_hat - sigma * sigma).max(0.0).sqrt();
         rec.update((hat.alpha / level.alpha) * X + (hat.alpha * keys.s_noise * lacking) * z);
         hat
     }

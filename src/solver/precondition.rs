@@ -2,7 +2,7 @@
 //! and eps (Karras et al. 2022, arXiv:2206.00364, eq. 7).
 
 use super::words::words;
-use super::{Level, Prediction, Threshold};
+use super::{Level, Prediction, Threshold, TimeInput};
 
 words! {
     /// What the network's output F stands for, with `x = alpha x0 + sigma eps` in the
@@ -67,15 +67,6 @@ impl Coordinates {
     }
 }
 
-/// What the network is told as its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TimeInput {
-    /// [`Level::time`].
-    Time,
-    /// [`Level::ratio`], the noise level itself.
-    Sigma,
-}
-
 /// How a solver reads the network.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Preconditioning {
@@ -106,10 +97,7 @@ impl Preconditioning {
 
     /// What the network is told at this level.
     pub fn time(&self, level: Level) -> f64 {
-        match self.time {
-            TimeInput::Time => level.time,
-            TimeInput::Sigma => level.ratio(),
-        }
+        self.time.at(level)
     }
 
     /// The coefficients at a level, in the coordinates of that level.

@@ -37,9 +37,9 @@ impl BetaSchedule {
                 let beta = |u: f64| start + (end - start) / (1.0 + (-u).exp());
                 linspace(-6.0, 6.0, t).into_iter().map(beta).collect()
             }
-            BetaSchedule::SquaredcosCapV2 => betas_of(t, cosine),
-            BetaSchedule::Laplace => betas_of(t, laplace),
-            BetaSchedule::Exp => betas_of(t, |u| (-12.0 * u).exp()),
+            BetaSchedule::SquaredcosCapV2 => betas_of(t, MAX_BETA, |u| cosine(u, SHIFT)),
+            BetaSchedule::Laplace => betas_of(t, MAX_BETA, laplace),
+            BetaSchedule::Exp => betas_of(t, MAX_BETA, |u| (-12.0 * u).exp()),
         }
     }
 }
@@ -50,17 +50,19 @@ pub(super) fn linspace(start: f64, end: f64, n: usize) -> Vec<f64> {
     (0..n).map(|i| if i > 0 && i + 1 == n { end } else { start + i as f64 * step }).collect()
 }
 
-/// `beta_t = 1 - f((t + 1) / T) / f(t / T)`, at most 0.999 (eq. 17); f is alpha_bar up to a factor.
-fn betas_of(t: usize, f: impl Fn(f64) -> f64) -> Vec<f64> {
-    const MAX_BETA: f64 = 0.999;
+/// The largest beta of Nichol & Dhariwal 2021, section 3.2, and their s.
+const MAX_BETA: f64 = 0.999;
+const SHIFT: f64 = 0.008;
+
+/// `beta_t = 1 - f((t + 1) / T) / f(t / T)`, at most `max` (eq. 17); f is alpha_bar up to a factor.
+fn betas_of(t: usize, max: f64, f: impl Fn(f64) -> f64) -> Vec<f64> {
     let at = |i: usize| f(i as f64 / t as f64);
-    (0..t).map(|i| (1.0 - at(i + 1) / at(i)).min(MAX_BETA)).collect()
+    (0..t).map(|i| (1.0 - at(i + 1) / at(i)).min(max)).collect()
 }
 
-/// `f(u) = cos((u + s) / (1 + s) pi / 2)^2`, s = 0.008.
-fn cosine(u: f64) -> f64 {
-    const S: f64 = 0.008;
-    ((u + S) / (1.0 + S) * std::f64::consts::FRAC_PI_2).cos().powi(2)
+/// `f(u) = cos((u + s) / (1 + s) pi / 2)^2`.
+fn cosine(u: f64, s: f64) -> f64 {
+    ((u + s) / (1.0 + s) * std::f64::consts::FRAC_PI_2).cos().powi(2)
 }
 
 /// `sqrt(s / (1 + s))` of the SNR s whose logarithm is the Laplace distribution's quantile; a small
@@ -87,6 +89,13 @@ impl Schedule {
             product
         };
         Schedule { alpha_bar: betas.iter().map(running).collect() }
+    }
+
+    /// The cosine schedule of `t` timesteps with s = `shift`, in which alpha_bar falls to no less
+    /// than `least` of itself from one to the next (Nichol & Dhariwal 2021, eq. 17; C_2 and C_1 of
+    /// Karras et al. 2022, arXiv:2206.00364, table 1).
+    pub fn cosine(t: usize, shift: f64, least: f64) -> Schedule {
+        Schedule::from_betas(&betas_of(t, 1.0 - least, |u| cosine(u, shift)))
     }
 
     /// Shifts and scales sqrt(alpha_bar) so that it ends at exactly 0 and starts where it did

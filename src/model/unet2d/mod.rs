@@ -34,11 +34,9 @@ pub(super) fn build(keys: Keys) -> Result<Network> {
         ClassEmbedding::Number => Some(config.num_class_embeds.unwrap_or(EXACT_NUMBERS)),
     };
     Ok(Network {
-        graph: graph(&config)?,
-        state: [config.in_channels, h, w],
         learned_variance: config.learned_variance(),
         classes,
-        mixture: None,
+        ..Network::new(graph(&config)?, [config.in_channels, h, w])
     })
 }
 

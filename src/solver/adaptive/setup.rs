@@ -2,7 +2,7 @@
 
 use super::{Adaptive, Method};
 use crate::error::{Error, Result};
-use crate::solver::{Process, Recorder, Setting, TimeInput};
+use crate::solver::{Level, Preconditioning, Process, Recorder, Setting, TimeInput};
 
 /// The step that is tried first, as in DPM-Solver's experiments (Lu et al. 2022, appendix C).
 const FIRST_STEP: f64 = 0.05;
@@ -41,10 +41,15 @@ impl Adaptive {
             ));
         }
         let (mut model, guidance) = rec.reading();
-        if matches!(run.process, Process::VarianceExploding { .. }) {
+        let own = matches!(run.process, Process::VarianceExploding { .. });
+        if own && run.network.time.is_none() {
             model.time = TimeInput::Sigma;
         }
-        let clock = clock(run, sigma_start, sigma_end);
+        let clock = clock(run, &model, sigma_start, sigma_end);
+        if model.time != TimeInput::Sigma {
+            // The clock tells the network its time as it is.
+            model.time = TimeInput::Time;
+        }
         let first_step = FIRST_STEP;
         Ok(Adaptive {
             method,
@@ -85,15 +90,23 @@ fn check(run: &Setting, rtol: f64, atol: f64, budget: usize) -> Result<()> {
 
 /// What the network is told, by ln(sigma): exact at every timestep of a discrete process, and where
 /// it is linear in ln(sigma); elsewhere on a grid.
-fn clock(run: &Setting, start: f64, end: f64) -> Vec<(f64, f64)> {
-    let at = |ln_sigma: f64| (ln_sigma, run.time_of(ln_sigma.exp()));
+fn clock(run: &Setting, model: &Preconditioning, start: f64, end: f64) -> Vec<(f64, f64)> {
+    let at = |ln_sigma: f64| {
+        let sigma = ln_sigma.exp();
+        (ln_sigma, model.time(Level { time: run.time_of(sigma), alpha: 1.0, sigma }))
+    };
+    let line = matches!(model.time, TimeInput::Log { .. });
+    let by_level = matches!(model.time, TimeInput::Time | TimeInput::Scaled(_) | TimeInput::Sigma);
     let (first, last) = (end.ln(), start.ln());
     match &run.process {
+        _ if line => vec![at(first), at(last)],
         Process::Discrete(schedule) => {
             let timesteps = 0..schedule.alpha_bar.len();
             timesteps.map(|t| at(schedule.ratio(t).ln())).collect()
         }
-        Process::Edm { .. } | Process::Consistency { .. } | Process::VarianceExploding { .. } => {
+        Process::Edm { .. } | Process::Consistency { .. } | Process::VarianceExploding { .. }
+            if by_level =>
+        {
             vec![at(first), at(last)]
         }
         _ => {

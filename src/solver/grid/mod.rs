@@ -5,11 +5,11 @@ mod discrete;
 mod flow;
 mod half_log_snr;
 mod noise_ratio;
+mod reading;
 
 use super::config::{FinalSigmas, Keys, SchedulerClass, schedule};
 use super::{
-    Coordinates, Level, Network, Options, Preconditioning, PredictionType, Process,
-    SchedulerConfig, Sigmas, Threshold, TimeInput, TimestepSpacing,
+    Coordinates, Level, Network, Options, Process, SchedulerConfig, Sigmas, TimestepSpacing,
 };
 use crate::error::{Error, Result};
 pub(super) use half_log_snr::HalfLogSnr;
@@ -124,15 +124,22 @@ impl Grid {
 
 impl Grid {
     /// The deviation of x where a solver of this class starts. The classes of alpha = 1 start at
-    /// the deviation of the noise alone where their timesteps reach the last of the training.
-    pub fn initial_scale(self, process: &Process, keys: &Keys, levels: &[Level]) -> f64 {
+    /// the deviation of the noise alone where their timesteps reach the last of the training; a
+    /// network that `owns` its form starts at that deviation, as its authors have it.
+    pub fn initial_scale(
+        self,
+        process: &Process,
+        keys: &Keys,
+        levels: &[Level],
+        owns: bool,
+    ) -> f64 {
         let first = levels[0];
         match (self, process) {
             (Grid::NoiseRatio { .. }, Process::Discrete(_)) => match keys.timestep_spacing {
                 TimestepSpacing::Leading => first.sigma.hypot(first.alpha),
                 TimestepSpacing::Linspace | TimestepSpacing::Trailing => first.sigma,
             },
-            (Grid::Edm, Process::Edm { sigma_max, .. }) => sigma_max.hypot(1.0),
+            (Grid::Edm, Process::Edm { sigma_max, .. }) if !owns => sigma_max.hypot(1.0),
             _ => {
                 let own = process.coordinates().level(first);
                 let larger = if own.alpha > own.sigma {
@@ -198,11 +205,15 @@ impl Request<'_> {
             Some(sigmas) => self.respaced(sigmas, &process)?,
             None => self.levels(home, &process)?,
         };
+        let levels = match network.time {
+            Some(time) => time.rounded(levels),
+            None => levels,
+        };
         self.distinct(&levels)?;
         let coordinates = home.coordinates(&process);
         let levels = levels
             .into_iter()
-            .map(|level| reachable(level, coordinates, network.denoiser))
+            .map(|level| reachable(level, coordinates, network.needs_alpha()))
             .collect();
         Ok(Run { process, levels, timesteps: Vec::new() })
     }
@@ -300,50 +311,6 @@ impl Request<'_> {
         }
     }
 
-    /// How the network is read.
-    pub fn preconditioning(&self, process: &Process, network: Network) -> Preconditioning {
-        let keys = self.keys;
-        let threshold =
-            Threshold { quantile: keys.dynamic_thresholding_ratio, max: keys.sample_max_value };
-        let clip = match process {
-            Process::Consistency { .. } => self.own.clip_denoised.then_some(1.0),
-            // Thresholding takes the place of the clip.
-            _ => (keys.clip_sample && !keys.thresholding).then_some(keys.clip_sample_range),
-        };
-        let (coordinates, prediction) = match (network.denoiser, process) {
-            (true, _) => (Coordinates::VarianceExploding, PredictionType::Sample),
-            (_, Process::Edm { sigma_data, .. }) => {
-                (Coordinates::Edm { sigma_data: *sigma_data }, self.own.prediction_type)
-            }
-            (_, Process::Consistency { sigma_data, sigma_min, .. }) => {
-                let (sigma_data, sigma_min) = (*sigma_data, *sigma_min);
-                let coordinates = Coordinates::Consistency { sigma_data, sigma_min };
-                (coordinates, PredictionType::Epsilon)
-            }
-            _ => (process.coordinates(), self.prediction()),
-        };
-        Preconditioning {
-            coordinates,
-            clip,
-            threshold: keys.thresholding.then_some(threshold),
-            clipped_eps: self.options.clipped_eps,
-            time: if network.denoiser { TimeInput::Sigma } else { TimeInput::Time },
-            ..Preconditioning::new(prediction)
-        }
-    }
-
-    /// What the output stands for where the class or its key says so.
-    fn prediction(&self) -> PredictionType {
-        match Grid::of(self.config.class) {
-            Grid::Angle => PredictionType::VPrediction,
-            Grid::Flow => PredictionType::Flow,
-            Grid::ScoreVe => PredictionType::Score,
-            Grid::KarrasVe => PredictionType::ScaledScore,
-            Grid::ScoreVp => PredictionType::Epsilon,
-            _ => self.own.prediction_type,
-        }
-    }
-
     fn not_discrete(&self) -> Error {
         Error::invalid(
             "--solver",
@@ -367,10 +334,10 @@ fn ratio(time: f64, ratio: f64) -> Level {
 /// Data beneath noise that counts as pure where pure noise is out of reach.
 pub(super) const LEAST_ALPHA: f64 = 1e-6;
 
-/// In coordinates where alpha is 1, the solver's or those of a network that is the denoiser, pure
-/// noise is out of reach; its neighbour stands for it.
-fn reachable(level: Level, coordinates: Coordinates, denoiser: bool) -> Level {
-    let bounded = denoiser || coordinates == Coordinates::VarianceExploding;
+/// In coordinates where alpha is 1, the solver's or those of a network that needs alpha, pure noise
+/// is out of reach; its neighbour stands for it.
+fn reachable(level: Level, coordinates: Coordinates, needs_alpha: bool) -> Level {
+    let bounded = needs_alpha || coordinates == Coordinates::VarianceExploding;
     let far = bounded && level.alpha < LEAST_ALPHA;
     coordinates.level(if far { Level { alpha: LEAST_ALPHA, ..level } } else { level })
 }

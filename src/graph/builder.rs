@@ -130,8 +130,8 @@ impl GraphBuilder {
         self.push(name, Layer::Linear { weight, bias }, &[x], shape)
     }
 
-    /// Those rows of the linear layer `name` that are of kind `part`: one of several that are stored
-    /// as one.
+    /// Those rows of the linear layer `name` that are of kind `part`: one of several that are
+    /// stored as one.
     pub fn linear_part(&mut self, name: &str, x: NodeId, out: usize, part: Part) -> NodeId {
         self.linear_of(&format!("{name}.{}", part.part), name, x, out, Stored::Rows(part))
     }

@@ -1,5 +1,6 @@
 //! Tokens become the pixels of their patches of `s` x `s` pixels:
-//! `y[n, s i + u, s j + v, k] = x[n, i, j, (s u + v) c + k]` (Peebles & Xie 2023, arXiv:2212.09748, section 3.2).
+//! `y[n, s i + u, s j + v, k] = x[n, i, j, (s u + v) c + k]` (Peebles & Xie 2023,
+//! arXiv:2212.09748, section 3.2).
 
 use super::random::Random;
 use super::{Arg, Buffers, Case, CaseArg, Cursor, Op, parallel, params};

@@ -41,6 +41,8 @@ mod device_catalogue;
 mod device_solver;
 #[path = "it/devices.rs"]
 mod devices;
+#[path = "it/dit.rs"]
+mod dit;
 #[path = "it/edit.rs"]
 mod edit;
 #[path = "it/emulated/mod.rs"]

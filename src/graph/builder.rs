@@ -1,5 +1,7 @@
 //! Builds a graph layer by layer; shapes are inferred and checked as it grows.
 
+mod tokens;
+
 use super::{
     Filter, Frequencies, Graph, Layer, Node, NodeId, Param, ParamId, Part, Shape, Stored, Unread,
     Window,
@@ -132,17 +134,27 @@ impl GraphBuilder {
     /// Those rows of the linear layer `name` that are of kind `part`: one of several that are
     /// stored as one.
     pub fn linear_part(&mut self, name: &str, x: NodeId, out: usize, part: Part) -> NodeId {
+        self.linear_of(&format!("{name}.{}", part.part), name, x, out, Stored::Rows(part))
+    }
+
+    /// The linear layer `label`, whose parameters are stored so in those of `name`.
+    pub fn linear_of(
+        &mut self,
+        label: &str,
+        name: &str,
+        x: NodeId,
+        out: usize,
+        stored: Stored,
+    ) -> NodeId {
+        let sides = [out, self.shape(x).channels()];
         let shape = match self.shape(x) {
             Shape::Map { h, w, .. } => Shape::Map { h, w, c: out },
             Shape::Row { .. } => Shape::Row { c: out },
         };
-        let stored = Stored::Rows(part);
-        let sides = [out, self.shape(x).channels()];
         let weight = Param { stored, ..Param::new(format!("{name}.weight"), &sides) };
         let bias = Param { stored, ..Param::new(format!("{name}.bias"), &[out]) };
         let (weight, bias) = (self.stored(weight), Some(self.stored(bias)));
-        let name = format!("{name}.{}", part.part);
-        self.push(&name, Layer::Linear { weight, bias }, &[x], shape)
+        self.push(label, Layer::Linear { weight, bias }, &[x], shape)
     }
 
     /// A convolution with `pad` before and `pad_end` after each side.

@@ -20,6 +20,8 @@ pub enum Stored {
     Whole,
     /// Some of its rows, as the queries are of a fused projection.
     Rows(Part),
+    /// Of as many equal chunks of its rows as `of` those that are named, in their order.
+    Chunks { of: usize, taken: &'static [usize] },
     /// All of it times a number.
     Times(f32),
     /// No file holds it: every element is this.
@@ -92,6 +94,7 @@ impl Param {
             Stored::Constant(_) => return None,
             Stored::Rows(Part { parts, .. }) => shape[0] *= parts,
             Stored::Filtered(filter) => shape[2..].iter_mut().for_each(|n| *n -= filter.more()),
+            Stored::Chunks { of, taken } => shape[0] = shape[0] / taken.len().max(1) * of,
             Stored::Whole | Stored::Times(_) => {}
         }
         Some(shape)
@@ -104,6 +107,10 @@ impl Param {
             Stored::Times(factor) => tensor.into_iter().map(|v| v * factor).collect(),
             Stored::Constant(value) => vec![value; self.elements()],
             Stored::Filtered(filter) => filter.join(&tensor, &self.shape),
+            Stored::Chunks { of, taken } => {
+                let chunk = tensor.len() / of.max(1);
+                taken.iter().flat_map(|i| &tensor[i * chunk..][..chunk]).copied().collect()
+            }
             Stored::Rows(Part { part, parts, run }) => {
                 let row = self.shape[1..].iter().product::<usize>();
                 let runs = tensor.chunks_exact((run * row).max(1)).skip(part).step_by(parts);

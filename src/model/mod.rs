@@ -3,6 +3,7 @@
 //! [`Model::open`] reads configurations only; [`Model::weights`] opens and checks the weights.
 
 mod builtin;
+mod dit;
 mod fingerprint;
 mod keys;
 mod layout;
@@ -66,7 +67,7 @@ impl Model {
         let network = build(keys)?;
         let settings = match &files.settings {
             Some(file) => Settings::parse(&file.text, &file.origin, network.classes)?,
-            None => Settings::default(),
+            None => dit::published(&class, &network),
         };
         let null_class = settings.null_class.or(network.null_class);
         let mut settings = Settings { null_class, ..settings };
@@ -190,5 +191,9 @@ impl Network {
 type Build = fn(Keys) -> Result<Network>;
 
 /// The classes of denoiser, as `_class_name` calls them.
-const CLASSES: &[(&str, Build)] =
-    &[("UNet2DModel", unet2d::build), ("GaussianMixture", mixture::build)];
+const CLASSES: &[(&str, Build)] = &[
+    ("UNet2DModel", unet2d::build),
+    (dit::CLASSES[0], dit::build),
+    (dit::CLASSES[1], dit::build_older),
+    ("GaussianMixture", mixture::build),
+];

@@ -3,6 +3,7 @@
 //! [`Model::open`] reads configurations only; [`Model::weights`] opens and checks the weights.
 
 mod builtin;
+mod extractor;
 mod fingerprint;
 mod keys;
 mod layout;
@@ -10,6 +11,7 @@ mod mixture;
 mod settings;
 mod unet2d;
 
+pub use extractor::{DIGITS_CLASSIFIER, Extractor};
 pub use mixture::{Mixture, SCHEDULES};
 pub use settings::Settings;
 

@@ -51,6 +51,8 @@ mod emulated;
 mod emulator;
 #[path = "it/evaluate.rs"]
 mod evaluate;
+#[path = "it/features.rs"]
+mod features;
 #[path = "it/golden.rs"]
 mod golden;
 #[path = "it/hash_weights.rs"]
@@ -61,6 +63,8 @@ mod inspect;
 mod kernels;
 #[path = "it/levels.rs"]
 mod levels;
+#[path = "it/metrics.rs"]
+mod metrics;
 #[path = "it/mixture.rs"]
 mod mixture;
 #[path = "it/model.rs"]

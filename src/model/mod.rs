@@ -4,6 +4,7 @@
 
 mod builtin;
 mod dit;
+mod extractor;
 mod fingerprint;
 mod keys;
 mod layout;
@@ -11,6 +12,7 @@ mod mixture;
 mod settings;
 mod unet2d;
 
+pub use extractor::{DIGITS_CLASSIFIER, Extractor};
 pub use mixture::{Mixture, SCHEDULES};
 pub use settings::Settings;
 

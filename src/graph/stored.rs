@@ -128,7 +128,9 @@ impl Param {
         match self.stored {
             Stored::Constant(_) => 0,
             Stored::Filtered(_) => self.tensor().map_or(0, |shape| shape.iter().product()),
-            Stored::Whole | Stored::Times(_) | Stored::Rows(_) => self.elements(),
+            Stored::Whole | Stored::Times(_) | Stored::Rows(_) | Stored::Chunks { .. } => {
+                self.elements()
+            }
         }
     }
 }

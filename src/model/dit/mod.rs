@@ -60,6 +60,10 @@ fn network(config: &Config) -> Result<Network> {
         learned_variance: config.learned_variance(),
         // The last is that of no class.
         classes: Some(config.classes + 1),
+        null_class: Some(config.classes),
+        form: None,
+        time: None,
+        sampler: None,
         mixture: None,
     })
 }

@@ -79,15 +79,16 @@ struct Norms {
 
 __device__ inline void load_norms(const Params& p, const Args& a, const At& at,
     const Place& here, Norms& norms, float4* scratch) {
-#ifdef GROUPS
-    const Region from = {p.from_x, p.tiles_x, p.k};
-    const Region none = {0u, 0u, 0u};
-    load_group_norms(a, from, none, p.hw, here.sample, p.eps, scratch, norms.groups);
-#endif
+    // Both norms end with all threads at a barrier.
 #ifdef SCALE_SHIFT
     if (threadIdx.x == 0u) {
         norms.own = map_row(p.map, a, at, here.sample) * 2u * p.k;
     }
+#endif
+#ifdef GROUPS
+    const Region from = {p.from_x, p.tiles_x, p.k};
+    const Region none = {0u, 0u, 0u};
+    load_group_norms(a, from, none, p.hw, here.sample, p.eps, scratch, norms.groups);
 #endif
 #ifdef NORM_ROWS
     load_row_norms(p, a, at, here, norms);

@@ -1,5 +1,7 @@
 //! The one integration binary.
 
+#[path = "it/adm.rs"]
+mod adm;
 #[path = "it/bench.rs"]
 mod bench;
 #[allow(dead_code)] // the bench says more
@@ -49,6 +51,8 @@ mod emulated;
 mod emulator;
 #[path = "it/evaluate.rs"]
 mod evaluate;
+#[path = "it/files.rs"]
+mod files;
 #[path = "it/golden.rs"]
 mod golden;
 #[path = "it/hash_weights.rs"]

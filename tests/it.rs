@@ -1,5 +1,7 @@
 //! The one integration binary.
 
+#[path = "it/adm.rs"]
+mod adm;
 #[path = "it/bench.rs"]
 mod bench;
 #[allow(dead_code)] // the bench says more
@@ -53,6 +55,8 @@ mod emulator;
 mod evaluate;
 #[path = "it/features.rs"]
 mod features;
+#[path = "it/files.rs"]
+mod files;
 #[path = "it/golden.rs"]
 mod golden;
 #[path = "it/hash_weights.rs"]

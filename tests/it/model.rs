@@ -312,10 +312,14 @@ fn what_is_not_a_model_is_told_apart() {
     assert_says(open(dir.path()), &["config.json or", "model_index.json", "neither"]);
     let other = dir.path().join("model.ckpt");
     fs::write(&other, "x").unwrap();
-    assert_says(open(&other), &["model.ckpt", ".safetensors file", "a file of another kind"]);
+    assert_says(open(&other), &["model.ckpt", ".safetensors file", "a pickle"]);
+    fs::remove_file(&other).unwrap();
+    let other = dir.path().join("model.txt");
+    fs::write(&other, "x").unwrap();
+    assert_says(open(&other), &["model.txt", ".safetensors file", "a file of another kind"]);
     let alone = dir.path().join("alone.safetensors");
     fs::write(&alone, "x").unwrap();
-    assert_says(open(&alone), &["config.json", "cannot read"]);
+    assert_says(open(&alone), &["alone.safetensors", "a safetensors file", "1 bytes in all"]);
 }
 
 #[test]
@@ -332,7 +336,7 @@ fn missing_scheduler_and_weights_name_the_file() {
     fs::remove_file(dir.path().join(WEIGHTS)).unwrap();
     assert_says(weights(&dir), &[WEIGHTS, ".fp16.safetensors", "none of them"]);
     fs::write(dir.path().join("diffusion_pytorch_model.bin"), "x").unwrap();
-    let parts = ["only", "diffusion_pytorch_model.bin", "safe_serialization=True"];
+    let parts = ["a pickle", "diffusion_pytorch_model.bin", "safe_serialization=True"];
     assert_says(weights(&dir), &parts);
 
     let none = Model::open("ddpm-cifar10").unwrap().weights().map_err(|e| e.to_string());

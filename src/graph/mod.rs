@@ -7,6 +7,7 @@
 mod builder;
 mod display;
 mod stored;
+mod times;
 
 pub use builder::GraphBuilder;
 pub use stored::{Param, Part, Stored, Unread};

@@ -71,8 +71,8 @@ impl Param {
     }
 }
 
-/// A tensor that a checkpoint may hold though sampling does not read it: a buffer that the network's
-/// code already says, or a layer of the training alone.
+/// A tensor that a checkpoint may hold though sampling does not read it: a buffer that the code of
+/// the network already says, or a layer of the training alone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unread {
     pub name: String,

@@ -75,6 +75,8 @@ mod mixture;
 mod model;
 #[path = "it/models.rs"]
 mod models;
+#[path = "it/ncsnpp.rs"]
+mod ncsnpp;
 #[path = "it/noise.rs"]
 mod noise;
 #[path = "it/ops.rs"]

@@ -225,6 +225,29 @@ impl GraphBuilder {
     }
 
     pub fn group_norm(&mut self, name: &str, x: NodeId, groups: usize, eps: f64) -> Result<NodeId> {
+        let c = self.norm_channels(name, x, groups)?;
+        let gamma = self.param(format!("{name}.weight"), &[c]);
+        let beta = self.param(format!("{name}.bias"), &[c]);
+        let shape = self.shape(x);
+        Ok(self.push(name, Layer::GroupNorm { gamma, beta, groups, eps }, &[x], shape))
+    }
+
+    /// The same without weights.
+    pub fn bare_group_norm(
+        &mut self,
+        name: &str,
+        x: NodeId,
+        groups: usize,
+        eps: f64,
+    ) -> Result<NodeId> {
+        let c = self.norm_channels(name, x, groups)?;
+        let (gamma, beta) = (self.constant(&[c], 1.0), self.constant(&[c], 0.0));
+        let shape = self.shape(x);
+        Ok(self.push(name, Layer::GroupNorm { gamma, beta, groups, eps }, &[x], shape))
+    }
+
+    /// The channels of x, which the groups of a norm must divide.
+    fn norm_channels(&self, name: &str, x: NodeId, groups: usize) -> Result<usize> {
         let c = self.shape(x).channels();
         if groups == 0 || !c.is_multiple_of(groups) {
             return Err(Error::invalid(
@@ -234,10 +257,7 @@ impl GraphBuilder {
                 "correct norm_num_groups or block_out_channels in config.json",
             ));
         }
-        let gamma = self.param(format!("{name}.weight"), &[c]);
-        let beta = self.param(format!("{name}.bias"), &[c]);
-        let shape = self.shape(x);
-        Ok(self.push(name, Layer::GroupNorm { gamma, beta, groups, eps }, &[x], shape))
+        Ok(c)
     }
 
     pub fn layer_norm(&mut self, name: &str, x: NodeId, eps: f64) -> NodeId {

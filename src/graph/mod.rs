@@ -8,6 +8,7 @@ mod builder;
 mod display;
 mod positions;
 mod stored;
+mod times;
 
 pub use builder::GraphBuilder;
 pub use positions::positions;

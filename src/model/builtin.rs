@@ -42,6 +42,7 @@ macro_rules! trained {
 pub(super) const MODELS: &[Builtin] = &[
     trained!("digits"),
     trained!("digits-edm"),
+    trained!("digits-ve"),
     Builtin {
         name: "ddpm-cifar10",
         config: include_str!("../../models/ddpm-cifar10/config.json"),

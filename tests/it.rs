@@ -43,6 +43,10 @@ mod device_solver;
 mod devices;
 #[path = "it/edit.rs"]
 mod edit;
+#[path = "it/edm.rs"]
+mod edm;
+#[path = "it/edm_files.rs"]
+mod edm_files;
 #[path = "it/emulated/mod.rs"]
 mod emulated;
 #[path = "it/emulator.rs"]

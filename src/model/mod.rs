@@ -3,6 +3,7 @@
 //! [`Model::open`] reads configurations only; [`Model::weights`] opens and checks the weights.
 
 mod builtin;
+mod edm;
 mod fingerprint;
 mod keys;
 mod layout;
@@ -190,5 +191,11 @@ impl Network {
 type Build = fn(Keys) -> Result<Network>;
 
 /// The classes of denoiser, as `_class_name` calls them.
-const CLASSES: &[(&str, Build)] =
-    &[("UNet2DModel", unet2d::build), ("GaussianMixture", mixture::build)];
+const CLASSES: &[(&str, Build)] = &[
+    ("UNet2DModel", unet2d::build),
+    ("GaussianMixture", mixture::build),
+    ("EDMPrecond", edm::edm),
+    ("VPPrecond", edm::vp),
+    ("VEPrecond", edm::ve),
+    ("iDDPMPrecond", edm::iddpm),
+];

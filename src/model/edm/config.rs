@@ -136,7 +136,7 @@ impl Config {
         let noise = self.noise_channels();
         // With SongUNet's endpoint the frequencies of two channels are 0 / 0.
         let fewest = if self.song.as_ref().is_some_and(|song| !song.fourier) { 4 } else { 2 };
-        if noise % 2 != 0 || noise < fewest {
+        if !noise.is_multiple_of(2) || noise < fewest {
             let expected = format!("an even number of channels from {fewest} on in the embedding");
             return Err(keys.bad("model_channels", expected, noise.to_string()));
         }

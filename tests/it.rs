@@ -47,6 +47,10 @@ mod devices;
 mod dit;
 #[path = "it/edit.rs"]
 mod edit;
+#[path = "it/edm.rs"]
+mod edm;
+#[path = "it/edm_files.rs"]
+mod edm_files;
 #[path = "it/emulated/mod.rs"]
 mod emulated;
 #[path = "it/emulator.rs"]

@@ -223,8 +223,8 @@ pub struct PlanArgs {
     /// See `unnoise solvers` [default: the model's own]
     #[arg(long, value_name = "NAME")]
     pub solver: Option<String>,
-    /// The schedule of a model without a network: linear, scaled_linear, squaredcos_cap_v2,
-    /// sigmoid, vp, sub-vp, ve, edm or flow [default: the model's own]
+    /// The schedule of a model that fits all, such as mixture or EDM's: linear, scaled_linear,
+    /// squaredcos_cap_v2, sigmoid, vp, sub-vp, ve, edm or flow [default: the model's own]
     #[arg(long, value_name = "NAME")]
     pub schedule: Option<String>,
     /// Steps of the solver [default: the model's own]

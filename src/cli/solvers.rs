@@ -50,7 +50,7 @@ fn words() -> String {
     let mut text = table(&lines);
     text += "\nOf an adaptive solver (ode-rk45, dpm-adaptive) --steps is the budget.\n";
     for (title, entries) in [
-        ("schedules (--schedule, for a model without a network)", SCHEDULES),
+        ("schedules (--schedule, for mixture and EDM's own files)", SCHEDULES),
         ("spacings of the noise levels (--sigmas)", SPACINGS),
     ] {
         let rows = entries.iter().map(|(name, what)| [format!("  {name}"), what.to_string()]);

@@ -208,15 +208,16 @@ pub const SCHEDULES: &[(&str, &str)] = &[
 ];
 
 impl Model {
-    /// Gives a mixture the built-in schedule of that name in place of its own.
+    /// Gives a mixture, or a network that says itself what it is told and predicts, the built-in
+    /// schedule of that name in place of its own.
     ///
     /// # Errors
-    /// A name that is not known, and a model with a network, which was trained on its schedule.
+    /// A name that is not known, and a network of which its scheduler's configuration says it.
     pub fn set_schedule(&mut self, name: &str) -> Result<()> {
-        if self.mixture.is_none() {
+        if self.mixture.is_none() && self.form.is_none() {
             return Err(Error::invalid(
                 "--schedule",
-                "a model without a network, such as mixture",
+                "a model that fits every schedule: mixture, or one of EDM's own files",
                 format!("{}, which was trained on its own schedule", self.name),
                 "leave the flag out, or edit the model's scheduler_config.json",
             ));

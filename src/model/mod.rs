@@ -5,6 +5,7 @@
 mod adm;
 mod builtin;
 mod dit;
+mod edm;
 mod extractor;
 mod files;
 mod fingerprint;
@@ -209,6 +210,10 @@ const CLASSES: &[(&str, Build)] = &[
     (dit::CLASSES[0], dit::build),
     (dit::CLASSES[1], dit::build_older),
     ("UNetModel", adm::build),
+    ("EDMPrecond", edm::edm),
+    ("VPPrecond", edm::vp),
+    ("VEPrecond", edm::ve),
+    ("iDDPMPrecond", edm::iddpm),
     ("GaussianMixture", mixture::build),
 ];
 

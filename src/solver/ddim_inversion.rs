@@ -35,7 +35,7 @@ fn ddim_inversion(run: &Setting, rec: &mut Recorder) -> Result<()> {
     if run.timesteps.is_empty() {
         for step in run.levels.windows(2).rev() {
             let (to, from) = (step[0], step[1]);
-            rec.denoise(Level { time: to.time, ..from });
+            rec.denoise_told(from, to);
             rec.update(to.alpha * X0 + to.sigma * Eps);
         }
         return Ok(());
@@ -44,7 +44,7 @@ fn ddim_inversion(run: &Setting, rec: &mut Recorder) -> Result<()> {
     for &t in &run.timesteps {
         let from = t.checked_sub(stride).map_or(start(run), |s| run.level(s));
         let to = run.level(t);
-        rec.denoise(Level { time: to.time, ..from });
+        rec.denoise_told(from, to);
         rec.update(to.alpha * X0 + to.sigma * Eps);
     }
     Ok(())

@@ -156,7 +156,10 @@ impl Preconditioning {
     fn edm(&self, alpha: f64, sigma: f64, data: f64, skip: f64) -> (f64, f64, f64, f64) {
         let sign = if self.prediction == PredictionType::VPrediction { -1.0 } else { 1.0 };
         let x0_x = alpha * data * data / (skip * skip + (alpha * data).powi(2));
-        let x0_f = sign * skip * data / sigma.hypot(alpha * data);
-        (x0_x, x0_f, (1.0 - alpha * x0_x) / sigma, -alpha * x0_f / sigma)
+        let c_out = sign * data / sigma.hypot(alpha * data);
+        // (1 - alpha x0_x) / sigma without a difference of equals, and at sigma 0 its limit.
+        let ratio = if skip == sigma { 1.0 } else { skip / sigma };
+        let eps_x = ratio * skip / (skip * skip + (alpha * data).powi(2));
+        (x0_x, skip * c_out, eps_x, -alpha * ratio * c_out)
     }
 }

@@ -6,7 +6,7 @@
 
 use super::{
     Adaptive, Draw, Edit, Eval, Expr, GuidanceOptions, Known, Level, Preconditioning, Reduce, Row,
-    Snr, Stage, Start, Term, Trajectory,
+    Snr, Stage, Start, Term, TimeInput, Trajectory,
 };
 
 /// Draws that one row may name ([`Term::Noise`] 0 and 1).
@@ -119,11 +119,18 @@ impl Recorder {
     /// Evaluates the network on x at `level`, where `x = alpha x0 + sigma eps`. From here to the
     /// row's update, [`Term::X0`] and [`Term::Eps`] are its predictions.
     pub fn denoise(&mut self, level: Level) {
+        self.denoise_told(level, level);
+    }
+
+    /// The same of a network that is told the time of the level `told`; one that is told the noise
+    /// itself is told that of x.
+    pub fn denoise_told(&mut self, level: Level, told: Level) {
         assert!(self.open.eval.is_none(), "a row evaluates once: update before the next denoise");
         if self.open == Row::default() {
             self.replace(level);
         }
-        let time = self.model.time(level);
+        let own = self.model.time == TimeInput::Sigma;
+        let time = self.model.time(if own { level } else { told });
         let index = self.times.iter().position(|t| *t == time).unwrap_or_else(|| {
             self.times.push(time);
             self.times.len() - 1

@@ -44,8 +44,8 @@ impl TimeInput {
         }
     }
 
-    /// These levels, or the nearest ones at which the network was trained if it knows only so many.
-    /// Where the data is stays.
+    /// These levels, or the nearest ones at which the network was trained if it knows only so many;
+    /// those that become one are visited once. Where the data is stays.
     pub(super) fn rounded(self, levels: Vec<Level>) -> Vec<Level> {
         let TimeInput::Nearest { timesteps, shift, least } = self else { return levels };
         let schedule = Schedule::cosine(timesteps, shift, least);
@@ -56,7 +56,9 @@ impl TimeInput {
                 Level { sigma: level.alpha * sigma, ..level }
             }
         };
-        levels.into_iter().map(round).collect()
+        let mut rounded: Vec<Level> = levels.into_iter().map(round).collect();
+        rounded.dedup_by(|a, b| a.alpha == b.alpha && a.sigma == b.sigma);
+        rounded
     }
 }
 
@@ -97,7 +99,9 @@ mod tests {
         assert_eq!(input.at(level(between(0.49))), 500.0);
         assert_eq!(input.at(level(between(0.51))), 501.0);
         assert_eq!((input.at(level(1e-9)), input.at(level(1e9))), (0.0, 999.0));
-        let rounded = input.rounded(vec![level(between(0.51)), level(0.0)]);
+        let levels = vec![level(between(0.9)), level(between(0.51)), level(0.0)];
+        let rounded = input.rounded(levels);
+        assert_eq!(rounded.len(), 2);
         assert!((rounded[0].sigma / schedule.ratio(501) - 1.0).abs() < 1e-15);
         assert_eq!(rounded[1].sigma, 0.0);
     }

@@ -235,7 +235,7 @@ fn every_schedule_leads_to_data() {
         Model::open(model).unwrap().set_schedule(name).map_err(|e| e.to_string())
     };
     assert_says(set("mixture", "cosine"), &["--schedule", "squaredcos_cap_v2", "cosine"]);
-    assert_says(set("digits", "edm"), &["--schedule", "without a network", "digits"]);
+    assert_says(set("digits", "edm"), &["--schedule", "fits every schedule", "digits"]);
 }
 
 /// A trace ends in the samples, begins with noise of the first level, and changes nothing.

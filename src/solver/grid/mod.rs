@@ -125,7 +125,7 @@ impl Grid {
 impl Grid {
     /// The deviation of x where a solver of this class starts. The classes of alpha = 1 start at
     /// the deviation of the noise alone where their timesteps reach the last of the training; a
-    /// network that `owns` its form starts at that deviation, as its authors have it.
+    /// network that `owns` its form starts there in EDM's levels, too, as its authors have it.
     pub fn initial_scale(
         self,
         process: &Process,
@@ -139,7 +139,9 @@ impl Grid {
                 TimestepSpacing::Leading => first.sigma.hypot(first.alpha),
                 TimestepSpacing::Linspace | TimestepSpacing::Trailing => first.sigma,
             },
-            (Grid::Edm, Process::Edm { sigma_max, .. }) if !owns => sigma_max.hypot(1.0),
+            // Of a level that was rounded to one of the network's.
+            (_, Process::Edm { .. }) if owns => first.sigma,
+            (Grid::Edm, Process::Edm { sigma_max, .. }) => sigma_max.hypot(1.0),
             _ => {
                 let own = process.coordinates().level(first);
                 let larger = if own.alpha > own.sigma {

@@ -100,6 +100,27 @@ fn schedulers() {
 }
 
 #[test]
+fn keys_set_by_hand() {
+    for info in solver::SOLVERS.iter() {
+        let Some(class) = info.schedulers.first().and_then(|name| SchedulerClass::find(name))
+        else {
+            continue;
+        };
+        let mut text = Value::Object(class.defaults.clone());
+        text["_class_name"] = class.name.as_str().into();
+        let config = SchedulerConfig::parse(&text.to_string(), "config").unwrap();
+        for key in solver::Keys::NAMES {
+            for value in [json!(0), json!(-1), json!(0.5), json!(1e300), json!(u64::MAX)] {
+                let mut options = Options::new(info.name, 3);
+                options.set.insert(key.to_string(), value);
+                let recorded = solver::record(&config, &options, Network::default());
+                recorded.map(|_| ()).unwrap_or_else(|error| bad_input(&error, key));
+            }
+        }
+    }
+}
+
+#[test]
 fn settings_and_pipelines() {
     let dir = tempfile::tempdir().unwrap();
     let from = golden::path("network/class-table");

@@ -45,6 +45,8 @@ mod device_catalogue;
 mod device_solver;
 #[path = "it/devices.rs"]
 mod devices;
+#[path = "it/dit.rs"]
+mod dit;
 #[path = "it/edit.rs"]
 mod edit;
 #[path = "it/emulated/mod.rs"]
@@ -53,6 +55,8 @@ mod emulated;
 mod emulator;
 #[path = "it/evaluate.rs"]
 mod evaluate;
+#[path = "it/features.rs"]
+mod features;
 #[path = "it/files.rs"]
 mod files;
 #[path = "it/golden.rs"]
@@ -65,12 +69,16 @@ mod inspect;
 mod kernels;
 #[path = "it/levels.rs"]
 mod levels;
+#[path = "it/metrics.rs"]
+mod metrics;
 #[path = "it/mixture.rs"]
 mod mixture;
 #[path = "it/model.rs"]
 mod model;
 #[path = "it/models.rs"]
 mod models;
+#[path = "it/ncsnpp.rs"]
+mod ncsnpp;
 #[path = "it/noise.rs"]
 mod noise;
 #[path = "it/odd_values.rs"]

@@ -111,7 +111,7 @@ fn not_a_model(spec: &str, found: &str) -> Error {
     )
 }
 
-/// A folder: `config.json` lies in it, or it is a pipeline with a `unet` folder.
+/// A folder: `config.json` lies in it, or it is a pipeline with one for its network.
 fn folder(path: &Path) -> Result<Layout> {
     if path.join("config.json").is_file() {
         return at(path, path, WeightsAt::Folder(path.to_path_buf()));
@@ -128,22 +128,27 @@ fn folder(path: &Path) -> Result<Layout> {
             "give the folder that diffusers' save_pretrained wrote",
         ));
     }
-    check_pipeline(&read(&index)?)?;
-    let unet = path.join("unet");
-    at(path, &unet, WeightsAt::Folder(unet.clone()))
+    let network = path.join(check_pipeline(&read(&index)?)?);
+    at(path, &network, WeightsAt::Folder(network.clone()))
 }
 
-/// `model_index.json` names the class of every part: those of an unconditional pipeline.
-fn check_pipeline(index: &Text) -> Result<()> {
+/// The networks of pipelines: their folder and their classes.
+const NETWORKS: [(&str, &[&str]); 2] =
+    [("unet", &["UNet2DModel"]), ("transformer", &["DiTTransformer2DModel", "Transformer2DModel"])];
+
+/// `model_index.json` names the class of every part: a network and a scheduler. Gives the network's
+/// folder.
+fn check_pipeline(index: &Text) -> Result<&'static str> {
     let mut keys = Keys::parse(&index.text, &index.origin)?;
-    keys.take("unet", "[\"diffusers\", \"UNet2DModel\"]", (), |v| {
-        (v.get(1)?.as_str()? == "UNet2DModel").then_some(())
-    })?;
+    let named = NETWORKS.into_iter().find(|(name, _)| keys.has(name)).unwrap_or(NETWORKS[0]);
+    let (network, classes) = named;
+    let expected = format!("[\"diffusers\", one of {}]", classes.join(", "));
+    keys.take(network, &expected, (), |v| classes.contains(&v.get(1)?.as_str()?).then_some(()))?;
     keys.take("scheduler", "[library, class]", (), |v| v.get(1)?.as_str().map(|_| ()))?;
-    let Some(part) = keys.left() else { return Ok(()) };
+    let Some(part) = keys.left() else { return Ok(network) };
     Err(Error::invalid(
         index.origin.clone(),
-        "a pipeline of only unet and scheduler",
+        format!("a pipeline of only {network} and scheduler"),
         format!("also {part}"),
         "use a pixel-space pipeline such as DDPMPipeline",
     ))

@@ -4,6 +4,8 @@
 
 mod adm;
 mod builtin;
+mod dit;
+mod extractor;
 mod files;
 mod fingerprint;
 mod header;
@@ -14,6 +16,7 @@ mod pickle;
 mod settings;
 mod unet2d;
 
+pub use extractor::{DIGITS_CLASSIFIER, Extractor};
 pub use files::{Files, WeightFile};
 pub use mixture::{Mixture, SCHEDULES};
 pub use settings::Settings;
@@ -75,7 +78,7 @@ impl Model {
         let network = build(keys)?;
         let settings = match &files.settings {
             Some(file) => Settings::parse(&file.text, &file.origin, network.classes)?,
-            None => Settings::default(),
+            None => dit::published(&class, &network),
         };
         let null_class = settings.null_class.or(network.null_class);
         let mut settings = Settings { null_class, ..settings };
@@ -203,6 +206,8 @@ type Build = fn(Keys) -> Result<Network>;
 /// The classes of denoiser, as `_class_name` calls them.
 const CLASSES: &[(&str, Build)] = &[
     ("UNet2DModel", unet2d::build),
+    (dit::CLASSES[0], dit::build),
+    (dit::CLASSES[1], dit::build_older),
     ("UNetModel", adm::build),
     ("GaussianMixture", mixture::build),
 ];

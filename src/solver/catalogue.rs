@@ -3,13 +3,12 @@
 use super::config::{Keys, SchedulerClass};
 use super::grid::{Grid, Request, Run};
 use super::{
-    Coordinates, Edit, GuidanceOptions, Level, Preconditioning, PredictionType, Process, Recorder,
-    SchedulerConfig, Sigmas, TimeInput, Trajectory, analytic_ddpm, consistency, ddim,
-    ddim_inversion, ddpm, deis, dpm_adaptive, dpm_solver_1, dpm_solver_multistep,
-    dpm_solver_singlestep, dpm2, dpm2_ancestral, dpmpp_2m, dpmpp_2m_sde, dpmpp_3m, dpmpp_3m_sde,
-    dpmpp_sde, edm, er_sde, euler, euler_ancestral, euler_maruyama, flow_euler, flow_heun, grid,
-    heun, ipndm, known, langevin, lcm, lms, ode_rk4, ode_rk45, pc, pndm, repaint, restart,
-    reverse_diffusion, sa_solver, tcd, unipc,
+    Edit, GuidanceOptions, Level, Network, Preconditioning, Process, Recorder, SchedulerConfig,
+    Sigmas, Trajectory, analytic_ddpm, consistency, ddim, ddim_inversion, ddpm, deis, dpm_adaptive,
+    dpm_solver_1, dpm_solver_multistep, dpm_solver_singlestep, dpm2, dpm2_ancestral, dpmpp_2m,
+    dpmpp_2m_sde, dpmpp_3m, dpmpp_3m_sde, dpmpp_sde, edm, er_sde, euler, euler_ancestral,
+    euler_maruyama, flow_euler, flow_heun, grid, heun, ipndm, known, langevin, lcm, lms, ode_rk4,
+    ode_rk45, pc, pndm, repaint, restart, reverse_diffusion, sa_solver, tcd, unipc,
 };
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
@@ -183,31 +182,6 @@ impl Options {
     }
 }
 
-/// What a solver must know of the network.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Network {
-    /// It gives twice the sample's channels, the second half being the variance of
-    /// [`super::Eval::log_variance`].
-    pub learned_variance: bool,
-    /// It is D(x, sigma) itself: it takes x / alpha, is told sigma / alpha, and gives x0. The
-    /// configuration's prediction type means nothing to it.
-    pub denoiser: bool,
-    /// It knows whole timesteps only.
-    pub discrete_time: bool,
-    /// In which scale it saw x in training and what its output stands for, where the network itself
-    /// says so; otherwise the configuration does. It takes every level that has noise.
-    pub form: Option<(Coordinates, PredictionType)>,
-    /// What it is told as its time, in the same way.
-    pub time: Option<TimeInput>,
-}
-
-impl Network {
-    /// Whether its input stands for x / alpha, so that pure noise is out of reach.
-    pub(super) fn needs_alpha(&self) -> bool {
-        self.denoiser || self.form.is_some()
-    }
-}
-
 /// What a solver is given.
 #[derive(Clone, Debug)]
 pub struct Setting<'a> {
@@ -373,15 +347,15 @@ pub fn record(config: &SchedulerConfig, options: &Options, network: Network) -> 
 
 /// Fails if the network is told a time between two timesteps.
 fn whole_times(trajectory: &Trajectory, options: &Options) -> Result<()> {
-    match trajectory.times.iter().find(|t| t.fract() != 0.0 || **t < 0.0) {
-        None => Ok(()),
-        Some(time) => Err(Error::invalid(
-            "--solver",
-            "one that visits whole timesteps, as this model knows no other time",
-            format!("{}, which asks for time {time}", options.solver),
-            "choose ddim or another of discrete timesteps",
-        )),
-    }
+    let asks = match trajectory.times.iter().find(|t| t.fract() != 0.0 || **t < 0.0) {
+        _ if trajectory.adaptive.is_some() => "chooses times as it goes".to_string(),
+        Some(time) => format!("asks for time {time}"),
+        None => return Ok(()),
+    };
+    let found = format!("{}, which {asks}", options.solver);
+    let expected = "one that visits whole timesteps, as this model knows no other time";
+    let action = "choose ddim or another of discrete timesteps";
+    Err(Error::invalid("--solver", expected, found, action))
 }
 
 /// The solver of that name.

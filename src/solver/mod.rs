@@ -48,6 +48,7 @@ mod langevin;
 mod lcm;
 mod level;
 mod lms;
+mod network;
 mod ode;
 mod ode_rk4;
 mod ode_rk45;
@@ -69,7 +70,7 @@ mod unread;
 mod words;
 
 pub use adaptive::{Adaptive, Method, Point, Progress, Stage, StepError, Tableau, Update, Weight};
-pub use catalogue::{Kind, Network, Options, SOLVERS, Setting, SolverInfo, find, record};
+pub use catalogue::{Kind, Options, SOLVERS, Setting, SolverInfo, find, record};
 pub use config::{
     AlgorithmType, FinalSigmas, Interpolation, Keys, SchedulerClass, SchedulerConfig,
     SigmaSchedule, SolverType, TimeShift, TimestepType, VarianceType,
@@ -80,6 +81,7 @@ pub use guidance::{Guidance, GuidanceOptions};
 pub use interpreter::{Given, Interpreter, Real};
 pub use known::{Edit, Known, Projection, Start};
 pub use level::Level;
+pub use network::Network;
 pub use precondition::{Coordinates, Preconditioning, PredictionType};
 pub use process::Process;
 pub use recorder::Recorder;

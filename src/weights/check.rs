@@ -15,8 +15,9 @@ impl Weights {
         let stored = || graph.params.iter().filter_map(|p| Some((p.name.as_str(), p.tensor()?)));
         let mut missing: Vec<&str> =
             stored().map(|(name, _)| name).filter(|name| self.find(name).is_none()).collect();
-        // Parts of one tensor follow each other.
-        missing.dedup();
+        // Several parameters may be parts of one tensor.
+        let mut once = BTreeSet::new();
+        missing.retain(|name| once.insert(*name));
         if !missing.is_empty() {
             return Err(self.missing(&missing));
         }

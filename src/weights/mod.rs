@@ -7,6 +7,9 @@ mod check;
 mod file;
 mod header;
 mod names;
+mod normalised;
+
+pub use normalised::Normalised;
 
 use crate::backend::WeightSource;
 use crate::error::{Error, Result};

@@ -81,13 +81,7 @@ fn multistep_trajectories_end_where_those_of_diffusers_end() {
 }
 
 /// Networks below are D(x, sigma) of data N(0, s^2).
-const EXACT: Network = Network {
-    learned_variance: false,
-    denoiser: true,
-    discrete_time: false,
-    form: None,
-    time: None,
-};
+const EXACT: Network = Network::DENOISER;
 const S: f64 = 0.5;
 
 /// What each draw contributes to the final x: the network is linear.

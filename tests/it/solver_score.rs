@@ -109,13 +109,7 @@ fn moments(trajectory: &Trajectory, mut d: impl FnMut(f64, f64) -> f64) -> (f64,
 }
 
 /// The network is D(x, sigma).
-pub const DENOISER: Network = Network {
-    learned_variance: false,
-    denoiser: true,
-    discrete_time: false,
-    form: None,
-    time: None,
-};
+pub const DENOISER: Network = Network::DENOISER;
 
 /// A reverse step of 1 / n makes an error of 1 / n in the moments of the data.
 #[test]

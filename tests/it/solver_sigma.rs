@@ -163,13 +163,7 @@ fn trajectories_end_where_diffusers_ends() {
 pub const EDM: &str = r#"{"_class_name": "EDMEulerScheduler"}"#;
 
 /// A network that is D(x, sigma).
-pub const DENOISER: Network = Network {
-    learned_variance: false,
-    denoiser: true,
-    discrete_time: false,
-    form: None,
-    time: None,
-};
+pub const DENOISER: Network = Network::DENOISER;
 
 pub fn parse(text: &str) -> SchedulerConfig {
     SchedulerConfig::parse(text, "scheduler_config.json").unwrap()

@@ -21,6 +21,8 @@ mod catalogue;
 mod cli;
 #[path = "it/cli_edit.rs"]
 mod cli_edit;
+#[path = "it/cli_files.rs"]
+mod cli_files;
 #[path = "it/cli_solvers.rs"]
 mod cli_solvers;
 #[path = "it/cli_tune.rs"]
@@ -83,6 +85,8 @@ mod models;
 mod ncsnpp;
 #[path = "it/noise.rs"]
 mod noise;
+#[path = "it/odd_values.rs"]
+mod odd_values;
 #[path = "it/ops.rs"]
 mod ops;
 #[path = "it/oracle.rs"]

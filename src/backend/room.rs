@@ -18,8 +18,9 @@ impl Room {
         let wanted = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
         let system = System::new_with_specifics(wanted).ok()?;
         let machine = Room { free: system.available_memory(), all: system.total_memory() };
+        // Files that the system keeps in memory count as used there, though they make room.
         let group = system.cgroup_limits().map(|group| Room {
-            free: group.free_memory.min(machine.free),
+            free: group.total_memory.saturating_sub(group.rss).min(machine.free),
             all: group.total_memory.min(machine.all),
         });
         Some(group.unwrap_or(machine)).filter(|room| room.free > 0)

@@ -40,8 +40,8 @@ fn command(path: &Path) -> String {
         ),
         "pkl" | "pickle" => {
             format!(
-                "python models/convert/edm.py {file} PATH/TO/edm {out}, for a network of EDM, whose \
-                 code is cloned there"
+                "python models/convert/edm.py {file} PATH/TO/edm {out}, for a network of EDM, \
+                 whose code is cloned there"
             )
         }
         _ => format!(

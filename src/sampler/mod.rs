@@ -26,6 +26,7 @@ use crate::noise::{self, NoiseKind};
 use crate::program::{self, NoiseMode, Program};
 use crate::solver::{self, Adaptive, SchedulerConfig, Trajectory};
 use crate::tensor::DType;
+use precision::storage;
 use request::Resolved;
 use serde::Serialize;
 use std::ops::Range;
@@ -308,24 +309,6 @@ fn notes(scheduler: &SchedulerConfig, solver: &str) -> Vec<String> {
     let (keys, origin) = (unread.join(", "), &scheduler.origin);
     let sentence = || format!("{origin}: {keys} not followed by --solver {solver}");
     if unread.is_empty() { Vec::new() } else { vec![sentence()] }
-}
-
-fn storage(precision: Precision, backend: &dyn Backend) -> Result<DType> {
-    let wanted = match precision {
-        Precision::Auto => return Ok(backend.preferred()),
-        Precision::F32 => DType::F32,
-        Precision::F16 => DType::F16,
-        Precision::Bf16 => DType::BF16,
-    };
-    if !backend.supports(wanted) {
-        return Err(Error::invalid(
-            "--precision",
-            format!("a type that {} can store", backend.device()),
-            wanted.name(),
-            "use --precision f32 or another --device",
-        ));
-    }
-    Ok(wanted)
 }
 
 fn options(

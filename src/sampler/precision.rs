@@ -45,3 +45,22 @@ impl FromStr for Precision {
         }
     }
 }
+
+/// The type that a backend stores for it.
+pub(super) fn storage(precision: Precision, backend: &dyn Backend) -> Result<DType> {
+    let wanted = match precision {
+        Precision::Auto => return Ok(backend.preferred()),
+        Precision::F32 => DType::F32,
+        Precision::F16 => DType::F16,
+        Precision::Bf16 => DType::BF16,
+    };
+    if !backend.supports(wanted) {
+        return Err(Error::invalid(
+            "--precision",
+            format!("a type that {} can store", backend.device()),
+            wanted.name(),
+            "use --precision f32 or another --device",
+        ));
+    }
+    Ok(wanted)
+}

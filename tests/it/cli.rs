@@ -107,7 +107,7 @@ fn bad_input_is_named_and_ends_with_2() {
         ("profile --trace trace.html", &["--trace trace.html", "ends in .json", "found .html"]),
         ("profile --html dir.png", &["--html dir.png", "ends in .html"]),
         ("sample --guidance 1e39", &["--guidance"]),
-        ("inspect --device cpu", &["--device"]),
+        ("inspect --device gpu", &["--device", "cuda:N", "'gpu'"]),
         ("sample --out .png", &["--out .png", "only the extension"]),
         ("inspect --count 0", &["--count"]),
         ("", &["Usage"]),

@@ -225,58 +225,6 @@ fn the_machine_tells_its_memory() {
     assert!(room.free > 1 << 20 && room.free <= room.all, "{room:?}");
 }
 
-/// Values that hardly any key takes, and some that many take.
-fn odd_values() -> Vec<Value> {
-    vec![
-        Value::Null,
-        json!(true),
-        json!(-1),
-        json!(0),
-        json!(1),
-        json!(2),
-        json!(7),
-        json!(1e300),
-        json!(0.5),
-        json!(u64::MAX),
-        json!(""),
-        json!("none"),
-        json!([]),
-        json!([[]]),
-        json!([0, 0]),
-        json!([3, "a"]),
-        json!({}),
-    ]
-}
-
-/// Whatever stands under a key, a model opens or says what is wrong, and plans or says so.
-#[test]
-fn no_value_of_a_configuration_makes_it_panic() {
-    let of_folder = |name: &&str| golden::json(&format!("network/{name}/config.json"));
-    let cases = golden::json("adm/cases.json");
-    let flags = cases.as_object().unwrap().values().map(|case| case["config"].clone());
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("config.json");
-    for config in golden::TINY.iter().take(3).map(of_folder).chain(flags) {
-        fs::write(&path, config.to_string()).unwrap();
-        let original = open(dir.path()).unwrap().graph;
-        for key in config.as_object().unwrap().keys() {
-            for value in odd_values() {
-                let mut config = config.clone();
-                config[key] = value;
-                fs::write(&path, config.to_string()).unwrap();
-                let request = Request { steps: Some(2), ..Request::default() };
-                let plan = |model: Model| match model.graph == original {
-                    true => Ok(()),
-                    false => inspect(&model, &request, None).map(|_| ()),
-                };
-                if let Err(error) = Model::open(dir.path().to_str().unwrap()).and_then(plan) {
-                    assert_eq!(error.exit_code(), 2, "{key}: {error}");
-                }
-            }
-        }
-    }
-}
-
 /// A file that was cut short, one that holds other JSON, and a folder in its place.
 #[test]
 fn damaged_files_are_named() {

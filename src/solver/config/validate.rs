@@ -64,6 +64,8 @@ fn timesteps(keys: &Keys, check: &Check) -> Result<()> {
 fn ranges(keys: &Keys, check: &Check) -> Result<()> {
     check.order("jump_length", keys.jump_length, 1, MAX_TIMESTEPS)?;
     check.order("jump_n_sample", keys.jump_n_sample, 1, MAX_TIMESTEPS)?;
+    check.order("correct_steps", keys.correct_steps, 0, MAX_TIMESTEPS)?;
+    check.order("max_steps", keys.max_steps.unwrap_or(1), 0, MAX_TIMESTEPS)?;
     check.hold(keys.eta <= 1.0, "eta", "a number from 0 to 1", &keys.eta)?;
     let range = keys.clip_sample_range;
     let held = range as f32 > 0.0 && (range as f32).is_finite();

@@ -70,6 +70,14 @@ fn distilled(request: &Request, keys: &Keys, total: usize) -> Result<Vec<usize>>
         let expected = format!("1..={teacher}, the original_inference_steps of the teacher");
         return Err(steps_error(&expected, steps));
     }
+    if teacher > total {
+        return Err(Error::invalid(
+            format!("{}: original_inference_steps", request.config.origin),
+            format!("at most the {total} timesteps of the training"),
+            teacher.to_string(),
+            "correct it to the steps of the teacher",
+        ));
+    }
     let k = total / teacher;
     // NumPy's linspace without its end, rounded down.
     let stride = teacher as f64 / steps as f64;

@@ -19,6 +19,8 @@ mod catalogue;
 mod cli;
 #[path = "it/cli_edit.rs"]
 mod cli_edit;
+#[path = "it/cli_eval.rs"]
+mod cli_eval;
 #[path = "it/cli_solvers.rs"]
 mod cli_solvers;
 #[path = "it/cli_tune.rs"]
@@ -115,6 +117,8 @@ mod says;
 mod scheduler_config;
 #[path = "it/shaders.rs"]
 mod shaders;
+#[path = "it/sheet.rs"]
+mod sheet;
 #[path = "it/snapshots.rs"]
 mod snapshots;
 #[path = "it/solver.rs"]

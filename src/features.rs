@@ -75,6 +75,7 @@ impl Features {
 
     /// Features and then logits of each of up to [`Features::batch`] samples `[n, C, H, W]` of
     /// bytes. They depend on the sample alone, not on those beside it: a short batch is filled up.
+    /// Their last bits depend on how large the batch is.
     ///
     /// # Errors
     /// A stop, a device that fails, or a network that leaves no finite numbers.

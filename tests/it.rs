@@ -23,6 +23,8 @@ mod cli;
 mod cli_edit;
 #[path = "it/cli_files.rs"]
 mod cli_files;
+#[path = "it/cli_eval.rs"]
+mod cli_eval;
 #[path = "it/cli_solvers.rs"]
 mod cli_solvers;
 #[path = "it/cli_tune.rs"]
@@ -131,6 +133,8 @@ mod says;
 mod scheduler_config;
 #[path = "it/shaders.rs"]
 mod shaders;
+#[path = "it/sheet.rs"]
+mod sheet;
 #[path = "it/snapshots.rs"]
 mod snapshots;
 #[path = "it/solver.rs"]

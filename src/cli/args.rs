@@ -1,6 +1,8 @@
 //! What was typed. Nothing here looks at a file or a device.
 
 use super::edit::EditArgs;
+use super::eval::EvalArgs;
+use super::sheet::SheetArgs;
 use clap::{ArgAction, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -18,6 +20,10 @@ pub enum Verb {
     Sample(SampleArgs),
     /// Measure cold and warm latency, time a step and images a second
     Bench(BenchArgs),
+    /// Measure how far samples are from a reference, in the features of a classifier
+    Eval(EvalArgs),
+    /// Draw models, solvers and budgets of evaluations on one page, each with its distance
+    Sheet(SheetArgs),
     /// Time every kernel of every step
     Profile(ProfileArgs),
     /// Show layers, parameters and plan; needs no weights and runs nothing on a device

@@ -2,16 +2,19 @@
 //! request ([`request`]), then a verb runs it and prints.
 
 mod args;
+mod arrays;
 mod bench;
 mod compare;
 mod devices;
 mod edit;
+mod eval;
 mod inspect;
 mod profile;
 mod progress;
 mod request;
 mod sample;
 mod session;
+mod sheet;
 mod sink;
 mod solvers;
 mod table;
@@ -41,6 +44,8 @@ pub fn main(start: Instant) -> ExitCode {
         Verb::Solvers(args) => solvers::run(&args),
         Verb::Tune(args) => tune::run(&args),
         Verb::Devices(args) => devices::run(&args),
+        Verb::Eval(args) => eval::run(&args),
+        Verb::Sheet(args) => sheet::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,6 +7,7 @@ use super::Rows;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
 
 /// Rows that are kept beside the sums, for what asks for neighbours.
 pub const KEPT: usize = 10_000;
@@ -27,6 +28,8 @@ pub struct Space {
     pub name: String,
     /// A hash of the network, as hex.
     pub fingerprint: String,
+    /// Whether figures in it are those that are published as FID, KID and Inception score.
+    pub canonical: bool,
     pub features: usize,
     pub classes: usize,
 }
@@ -173,6 +176,17 @@ impl Statistics {
             ));
         }
         Ok(())
+    }
+
+    /// A hash of them, as hex.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Xxh3::new();
+        let sums = self.sums.iter().chain(&self.products).chain(&self.shares);
+        for number in sums.chain([&self.negentropy, &i128::from(self.count)]) {
+            hash.update(&number.to_le_bytes());
+        }
+        hash.update(self.space.fingerprint.as_bytes());
+        format!("{:032x}", hash.digest128())
     }
 
     /// The mean of the features.

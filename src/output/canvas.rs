@@ -177,6 +177,16 @@ impl Canvas {
         }
     }
 
+    /// A sample of bytes `[C, H, W]`, of 1 or 3 channels, each of its pixels `zoom` wide and high;
+    /// it must lie inside.
+    pub fn sample(&mut self, sample: &[u8], [c, h, w]: [usize; 3], at: [usize; 2], zoom: usize) {
+        let mut picture = Picture::filled(w, h, 3, 0);
+        for (i, byte) in picture.bytes.iter_mut().enumerate() {
+            *byte = sample[(i % 3).min(c - 1) * h * w + i / 3];
+        }
+        self.picture.draw(&picture, at[0], at[1], zoom);
+    }
+
     /// A mark of size r at a point.
     pub fn marker(&mut self, marker: Marker, [x, y]: [f64; 2], r: f64, color: Color, opacity: f64) {
         let reach = 1.5 * r + 1.0;

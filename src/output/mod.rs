@@ -10,9 +10,11 @@ mod folder;
 mod grid;
 mod pixels;
 pub mod plot;
+pub mod sheet;
 mod target;
 
 pub use crate::beside::discard;
+pub use pixels::to_byte;
 pub use target::Target;
 
 use crate::beside::{self, Passing};
@@ -20,7 +22,7 @@ use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use target::Kind;
@@ -212,6 +214,14 @@ impl Gathered {
 /// The file cannot be written.
 pub fn save_array(path: &Path, data: &[f32], shape: &[usize]) -> Result<()> {
     array::save_npy(path, data, shape).map(|_| ())
+}
+
+/// Writes a text, replacing a file of that name in one step.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn save_text(path: &Path, text: &str) -> Result<()> {
+    write(path, |file| file.write_all(text.as_bytes())).map(drop)
 }
 
 /// Writes `path` with `fill`, replacing a file of that name in one step. Returns its length.

@@ -4,7 +4,7 @@ use std::io::{self, Cursor, Write};
 
 /// `[-1, 1]` to `0..=255`: `round(255 clamp(v / 2 + 1/2, 0, 1))`, halves to even, as the pipelines
 /// of diffusers save their images.
-pub(super) fn to_byte(value: f32) -> u8 {
+pub fn to_byte(value: f32) -> u8 {
     ((value / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8
 }
 

@@ -168,7 +168,7 @@ impl Bench<'_> {
         kind: Kind,
         budget: usize,
     ) -> Result<(usize, usize, f64, f64)> {
-        let (request, trajectory) = self.fit(request, budget)?;
+        let (request, trajectory) = fit(self.model, &self.scheduler, request, budget)?;
         let (sigma, scale) = start(&trajectory).ok_or_else(|| {
             let solver = request.solver.clone().unwrap_or_default();
             Error::invalid("--solver", "one that leads from noise to data", solver, "leave it out")
@@ -192,29 +192,6 @@ impl Bench<'_> {
         Ok((request.steps.unwrap_or(0), nfe, error, samples.wall_ms))
     }
 
-    /// The request with as many steps as `budget` evaluations allow.
-    fn fit(&self, mut request: Request, budget: usize) -> Result<(Request, Trajectory)> {
-        let mut least = None;
-        let mut refused = None;
-        for steps in (1..=budget).rev() {
-            request.steps = Some(steps);
-            let resolved = Resolved::new(self.model, &self.scheduler, &request)?;
-            match resolved.record(self.model, &self.scheduler, &request) {
-                Ok(trajectory) if trajectory.nfe() <= budget => return Ok((request, trajectory)),
-                Ok(trajectory) => least = Some(trajectory.nfe()),
-                Err(error) => refused = Some(error),
-            }
-        }
-        let (expected, action) = (format!("at most {budget} evaluations"), "allow more");
-        match (least, refused) {
-            (None, Some(error)) => Err(error),
-            (least, _) => {
-                let found = format!("{} at least", least.unwrap_or(0));
-                Err(Error::invalid("--nfe", expected, found, action))
-            }
-        }
-    }
-
     /// Where the exact ODE leads from `start` at `sigma`; solvers that start alike share it.
     fn solution(&mut self, sigma: f64, start: Vec<f64>) -> &[f64] {
         let same = |s: &Solution| s.sigma == sigma && s.start == start;
@@ -224,6 +201,55 @@ impl Bench<'_> {
             self.solutions.len() - 1
         });
         &self.solutions[found].end
+    }
+}
+
+/// The request with as many steps as `budget` evaluations allow.
+fn fit(
+    model: &Model,
+    scheduler: &SchedulerConfig,
+    mut request: Request,
+    budget: usize,
+) -> Result<(Request, Trajectory)> {
+    let mut least = None;
+    let mut refused = None;
+    for steps in (1..=budget).rev() {
+        request.steps = Some(steps);
+        let resolved = Resolved::new(model, scheduler, &request)?;
+        match resolved.record(model, scheduler, &request) {
+            Ok(trajectory) if trajectory.nfe() <= budget => return Ok((request, trajectory)),
+            Ok(trajectory) => least = Some(trajectory.nfe()),
+            Err(error) => refused = Some(error),
+        }
+    }
+    let (expected, action) = (format!("at most {budget} evaluations"), "allow more");
+    match (least, refused) {
+        (None, Some(error)) => Err(error),
+        (least, _) => {
+            let found = format!("{} at least", least.unwrap_or(0));
+            Err(Error::invalid("--nfe", expected, found, action))
+        }
+    }
+}
+
+impl Request {
+    /// The request with as many steps as `budget` evaluations of the network allow, and how many it
+    /// then takes.
+    ///
+    /// # Errors
+    /// A solver that cannot do with so few, that chooses its steps itself, or that the model or the
+    /// rest of the request does not go with.
+    pub fn within(self, model: &Model, budget: usize) -> Result<(Request, usize)> {
+        let (request, trajectory) = fit(model, &model.scheduler()?, self, budget)?;
+        if trajectory.adaptive.is_some() {
+            return Err(Error::invalid(
+                "--solver",
+                "one whose evaluations are known beforehand",
+                request.solver.unwrap_or_default(),
+                "leave adaptive solvers out",
+            ));
+        }
+        Ok((request, trajectory.nfe()))
     }
 }
 

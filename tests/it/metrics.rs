@@ -10,7 +10,8 @@ use unnoise::metrics::{
 };
 
 fn space(features: usize, classes: usize) -> Space {
-    Space { name: "a space".into(), fingerprint: "f".into(), features, classes }
+    let (name, fingerprint) = ("a space".into(), "f".into());
+    Space { name, fingerprint, canonical: false, features, classes }
 }
 
 fn numbers(value: &Value) -> Vec<Vec<f32>> {

@@ -40,6 +40,9 @@ const CONFIG: &str = include_str!("../../../models/digits-classifier/config.json
 const WEIGHTS: &[u8] =
     include_bytes!("../../../models/digits-classifier/diffusion_pytorch_model.safetensors");
 
+/// The statistics of 2,000 digits that nothing here was trained on.
+const HELD_OUT: &[u8] = include_bytes!("../../../models/digits-classifier/held-out.safetensors");
+
 /// Names of the weights in a folder, the preferred first.
 const FILES: [&str; 2] = ["diffusion_pytorch_model.safetensors", "model.safetensors"];
 
@@ -107,6 +110,12 @@ impl Extractor {
         weights.check(&classifier.graph()?)?;
         let fingerprint = fingerprint(text, &weights);
         Ok(Extractor { name, fingerprint, network: Network::Classifier(classifier), weights })
+    }
+
+    /// What comes with a built-in network to compare with: in words, and the statistics that
+    /// `unnoise eval --write-stats` wrote of it.
+    pub fn reference(name: &str) -> Option<(&'static str, &'static [u8])> {
+        (name == DIGITS_CLASSIFIER).then_some(("held-out digits", HELD_OUT))
     }
 
     /// Whether its figures are the published FID, KID and Inception score, and may be called so.

@@ -1,6 +1,7 @@
 //! The library's front door: a model, a request and a backend make a [`Sampler`].
 
 mod compare;
+mod decode;
 mod edit;
 mod exact;
 mod inspect;
@@ -9,6 +10,7 @@ mod profile;
 mod request;
 
 pub use compare::{Compared, Comparison, Measured, Skipped, compare};
+pub use decode::Tiles;
 pub use edit::{Arrays, Task, slerp};
 pub use inspect::{
     Arena, Inspection, LaunchRow, LayerRow, MemoryMap, SlotRow, Value, bytes, inspect,
@@ -24,6 +26,7 @@ use crate::noise::{self, NoiseKind};
 use crate::program::{self, NoiseMode, Program};
 use crate::solver::{self, Adaptive, SchedulerConfig, Trajectory};
 use crate::tensor::DType;
+use precision::storage;
 use request::Resolved;
 use serde::Serialize;
 use std::ops::Range;
@@ -75,7 +78,9 @@ pub struct Sampler {
     report: Report,
     resolved: Resolved,
     labels: Vec<u32>,
+    /// `[C, H, W]` of a sample, and of its state.
     shape: [usize; 3],
+    state: [usize; 3],
     seed: u64,
     program: Program,
     traced: bool,
@@ -112,7 +117,8 @@ impl Sampler {
         check_trace(model, request, &trajectory)?;
         let weights = model.weights()?;
         let draws = Draws::new(model, request, &resolved, &trajectory)?;
-        let program = Program::build(&model.graph, &trajectory, &options);
+        let decoder = decode::decoder(model, request, &resolved, storage)?;
+        let program = Program::build_with(&model.graph, &trajectory, &options, decoder.as_ref());
         program.check_values()?;
         let session = backend.prepare(&program, &weights)?;
         let report = Report {
@@ -138,7 +144,8 @@ impl Sampler {
             session,
             report,
             labels: options.labels,
-            shape: model.state,
+            shape: request.shape(model)?,
+            state: model.state,
             seed: request.seed,
             traced: request.trace,
             adaptive: trajectory.adaptive,
@@ -255,7 +262,7 @@ impl Sampler {
             let null = position(self.resolved.null_class);
             self.inputs.condition.extend(std::iter::repeat_n(null, batch));
         }
-        let numel = self.shape.iter().product::<usize>();
+        let numel = self.state.iter().product::<usize>();
         if let Some(editing) = &self.resolved.editing {
             let (known, mask) = editing.inputs((0..batch).map(index));
             (self.inputs.known, self.inputs.mask) = (known, mask);
@@ -305,24 +312,6 @@ fn notes(scheduler: &SchedulerConfig, solver: &str) -> Vec<String> {
     let (keys, origin) = (unread.join(", "), &scheduler.origin);
     let sentence = || format!("{origin}: {keys} not followed by --solver {solver}");
     if unread.is_empty() { Vec::new() } else { vec![sentence()] }
-}
-
-fn storage(precision: Precision, backend: &dyn Backend) -> Result<DType> {
-    let wanted = match precision {
-        Precision::Auto => return Ok(backend.preferred()),
-        Precision::F32 => DType::F32,
-        Precision::F16 => DType::F16,
-        Precision::Bf16 => DType::BF16,
-    };
-    if !backend.supports(wanted) {
-        return Err(Error::invalid(
-            "--precision",
-            format!("a type that {} can store", backend.device()),
-            wanted.name(),
-            "use --precision f32 or another --device",
-        ));
-    }
-    Ok(wanted)
 }
 
 fn options(

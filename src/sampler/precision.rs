@@ -1,6 +1,8 @@
 //! The element type that a person asks for.
 
+use crate::backend::Backend;
 use crate::error::{Error, Result};
+use crate::tensor::DType;
 use std::str::FromStr;
 
 /// Element type of activations and weights.
@@ -30,4 +32,23 @@ impl FromStr for Precision {
             )),
         }
     }
+}
+
+/// The type that a run stores its maps and weights as on a backend.
+pub(super) fn storage(precision: Precision, backend: &dyn Backend) -> Result<DType> {
+    let wanted = match precision {
+        Precision::Auto => return Ok(backend.preferred()),
+        Precision::F32 => DType::F32,
+        Precision::F16 => DType::F16,
+        Precision::Bf16 => DType::BF16,
+    };
+    if !backend.supports(wanted) {
+        return Err(Error::invalid(
+            "--precision",
+            format!("a type that {} can store", backend.device()),
+            wanted.name(),
+            "use --precision f32 or another --device",
+        ));
+    }
+    Ok(wanted)
 }

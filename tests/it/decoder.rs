@@ -138,8 +138,6 @@ fn request(run: &str, latents: bool) -> Request {
         solver: Some(solver.into()),
         steps: Some(steps),
         guidance: Some(guidance),
-        // As diffusers' `from_config` takes them over.
-        set: json!({"timestep_spacing": "leading", "steps_offset": 1}).as_object().unwrap().clone(),
         classes: Classes::List(vec![207, 2]),
         count: 2,
         seed: 5,

@@ -90,7 +90,8 @@ def decode(vae, z):
 
 def run(pipeline, scheduler, steps, guidance):
     """Latents, pictures and images of one run."""
-    pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config)
+    # From the file: what was not said there is the default of the class, what was said is kept.
+    pipeline.scheduler = scheduler.from_pretrained(HERE / "pipeline", subfolder="scheduler")
     seen = {}
     plain = pipeline.vae.decode
 

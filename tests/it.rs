@@ -37,6 +37,8 @@ mod cuda;
 mod cuda_driver;
 #[path = "it/cuda_replay.rs"]
 mod cuda_replay;
+#[path = "it/decoder.rs"]
+mod decoder;
 #[path = "it/device.rs"]
 mod device;
 #[path = "it/device_adaptive.rs"]

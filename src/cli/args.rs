@@ -253,6 +253,13 @@ pub struct PlanArgs {
     /// The prompt of a text-conditional model
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub prompt: Option<String>,
+    /// Leave the latents of a model with a decoder undecoded
+    #[arg(long)]
+    pub latents: bool,
+    /// How a decoder cuts latents: auto (only what would take more than 2 GiB), off, or the side
+    /// of a tile, such as 64
+    #[arg(long, value_name = "TILES", default_value = "auto")]
+    pub vae_tiles: String,
     /// Samples in all [default: 64; bench, profile, tune and inspect: 1]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub count: Option<String>,

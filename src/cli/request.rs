@@ -6,7 +6,7 @@ use std::str::FromStr;
 use unnoise::backend::select::DeviceSpec;
 use unnoise::error::{Error, Result};
 use unnoise::model::Model;
-use unnoise::sampler::{Classes, Request, Shard};
+use unnoise::sampler::{Classes, Request, Shard, Tiles};
 use unnoise::solver::{GuidanceOptions, Sigmas};
 
 /// Samples are counted in 32 bits by the noise generator.
@@ -39,6 +39,8 @@ impl PlanArgs {
             trace: false,
             shard: shard(&self.shard, count)?,
             task: None,
+            latents: self.latents,
+            tiles: tiles(&self.vae_tiles)?,
         })
     }
 
@@ -156,6 +158,20 @@ fn assignments(list: &[String]) -> Result<Map<String, Value>> {
         }
     }
     Ok(map)
+}
+
+fn tiles(text: &str) -> Result<Tiles> {
+    match (text, text.parse()) {
+        ("auto", _) => Ok(Tiles::Auto),
+        ("off", _) => Ok(Tiles::Whole),
+        (_, Ok(side)) => Ok(Tiles::Side(side)),
+        _ => Err(Error::invalid(
+            "--vae-tiles",
+            "auto, off, or the side of a tile in latents",
+            text,
+            "give 64, say",
+        )),
+    }
 }
 
 fn classes(text: Option<&str>) -> Result<Classes> {

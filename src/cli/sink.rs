@@ -43,7 +43,8 @@ impl Place {
             _ if args.trace => What::Trace,
             _ => {
                 let shards = request.shard.of;
-                return Target::open(out, model.state, request.count, shards).map(Place::Samples);
+                let shape = request.shape(model)?;
+                return Target::open(out, shape, request.count, shards).map(Place::Samples);
             }
         };
         if request.shard.of > 1 {

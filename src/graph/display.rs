@@ -18,6 +18,7 @@ impl Layer {
     pub fn name(&self) -> &'static str {
         match self {
             Layer::State { .. } => "model_input",
+            Layer::Latents { .. } => "latent_tile",
             Layer::TimeEmbedding { .. } | Layer::LabelEmbedding { .. } => "time_embedding",
             Layer::ClassEmbedding { .. }
             | Layer::LabelVector { .. }

@@ -111,6 +111,10 @@ pub enum Layer {
         scale: f32,
         offset: f32,
     },
+    /// A part of the final state times `scale`, a map: what a decoder begins with.
+    Latents {
+        scale: f32,
+    },
     /// Sinusoidal embedding of the row's time, a row of `dim`: sines first, or cosines if `flip`.
     TimeEmbedding {
         dim: usize,

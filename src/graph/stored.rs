@@ -139,6 +139,7 @@ impl Param {
 /// network's code already says, or a layer of the training alone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unread {
+    /// One that ends with a dot stands for all tensors below it, of whatever shape.
     pub name: String,
     pub shape: Vec<usize>,
     /// What it must hold for the network to be the one that was built.

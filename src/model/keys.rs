@@ -22,6 +22,11 @@ impl<'a> Keys<'a> {
         Ok(Keys { origin, class, map, known: Vec::new() })
     }
 
+    /// The file that messages name.
+    pub fn origin(&self) -> &str {
+        self.origin
+    }
+
     /// `_class_name`, which says what the object configures; must be a text.
     pub fn class(&self) -> Result<&str> {
         match &self.class {

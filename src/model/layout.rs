@@ -5,6 +5,7 @@ use super::header::{self, Header};
 use super::keys::Keys;
 use super::pickle;
 use crate::error::{Error, Result};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// A text file that was read.
@@ -58,6 +59,10 @@ pub(super) struct Layout {
     pub scheduler: SchedulerAt,
     pub settings: Option<Text>,
     pub weights: WeightsAt,
+    /// The configuration and the weights of a pipeline's decoder.
+    pub decoder: Option<(Text, WeightsAt)>,
+    /// Names of the classes from 0 on, if a pipeline has them.
+    pub class_names: Vec<String>,
 }
 
 /// Names of the weights in a folder, the preferred first.
@@ -83,6 +88,8 @@ pub(super) fn find(spec: &str) -> Result<Layout> {
             scheduler: SchedulerAt::Found(text(SCHEDULERS[0], model.scheduler)),
             settings: model.settings.map(|s| text("unnoise.json", s)),
             weights: WeightsAt::BuiltIn(model),
+            decoder: None,
+            class_names: Vec::new(),
         });
     }
     let path = Path::new(spec);
@@ -128,30 +135,71 @@ fn folder(path: &Path) -> Result<Layout> {
             "give the folder that diffusers' save_pretrained wrote",
         ));
     }
-    let network = path.join(check_pipeline(&read(&index)?)?);
-    at(path, &network, WeightsAt::Folder(network.clone()))
+    let Pipeline { network, decodes, class_names } = Pipeline::read(&read(&index)?)?;
+    let network = path.join(network);
+    let mut layout = at(path, &network, WeightsAt::Folder(network.clone()))?;
+    if decodes {
+        let dir = path.join(DECODER);
+        layout.decoder = Some((read(&dir.join("config.json"))?, WeightsAt::Folder(dir)));
+    }
+    Ok(Layout { class_names, ..layout })
 }
 
 /// The networks of pipelines: their folder and their classes.
 const NETWORKS: [(&str, &[&str]); 2] =
     [("unet", &["UNet2DModel"]), ("transformer", &["DiTTransformer2DModel", "Transformer2DModel"])];
 
-/// `model_index.json` names the class of every part: a network and a scheduler. Gives the network's
-/// folder.
-fn check_pipeline(index: &Text) -> Result<&'static str> {
-    let mut keys = Keys::parse(&index.text, &index.origin)?;
-    let named = NETWORKS.into_iter().find(|(name, _)| keys.has(name)).unwrap_or(NETWORKS[0]);
-    let (network, classes) = named;
-    let expected = format!("[\"diffusers\", one of {}]", classes.join(", "));
-    keys.take(network, &expected, (), |v| classes.contains(&v.get(1)?.as_str()?).then_some(()))?;
-    keys.take("scheduler", "[library, class]", (), |v| v.get(1)?.as_str().map(|_| ()))?;
-    let Some(part) = keys.left() else { return Ok(network) };
-    Err(Error::invalid(
-        index.origin.clone(),
-        format!("a pipeline of only {network} and scheduler"),
-        format!("also {part}"),
-        "use a pixel-space pipeline such as DDPMPipeline",
-    ))
+/// The folder of a pipeline's decoder, and its class.
+const DECODER: &str = "vae";
+const DECODER_CLASS: &str = "AutoencoderKL";
+
+/// What `model_index.json` says: it names the class of every part.
+struct Pipeline {
+    /// The folder of the network.
+    network: &'static str,
+    /// Whether there is a decoder.
+    decodes: bool,
+    class_names: Vec<String>,
+}
+
+impl Pipeline {
+    fn read(index: &Text) -> Result<Pipeline> {
+        let mut keys = Keys::parse(&index.text, &index.origin)?;
+        let named = NETWORKS.into_iter().find(|(name, _)| keys.has(name)).unwrap_or(NETWORKS[0]);
+        let (network, classes) = named;
+        let expected = format!("[\"diffusers\", \"{}\"]", classes.join("\" or \""));
+        keys.take(network, &expected, (), |v| {
+            classes.contains(&v.get(1)?.as_str()?).then_some(())
+        })?;
+        keys.take("scheduler", "[library, class]", (), |v| v.get(1)?.as_str().map(|_| ()))?;
+        let mut pipeline = Pipeline { network, decodes: false, class_names: Vec::new() };
+        if network == "transformer" {
+            let expected = format!("[\"diffusers\", \"{DECODER_CLASS}\"]");
+            pipeline.decodes = keys.take(DECODER, &expected, false, |v| {
+                (v.get(1)?.as_str()? == DECODER_CLASS).then_some(true)
+            })?;
+            let expected = "names of classes by their numbers";
+            pipeline.class_names = keys.take("id2label", expected, Vec::new(), class_names)?;
+        }
+        let Some(part) = keys.left() else { return Ok(pipeline) };
+        let decoder = if network == "transformer" { ", and perhaps vae" } else { "" };
+        Err(Error::invalid(
+            index.origin.clone(),
+            format!("a pipeline of only {network} and scheduler{decoder}"),
+            format!("also {part}"),
+            "use a pixel-space pipeline such as DDPMPipeline, or a DiTPipeline",
+        ))
+    }
+}
+
+/// The first of each class's names, of the classes from 0 on as far as none is missing.
+fn class_names(id2label: &Value) -> Option<Vec<String>> {
+    if id2label.is_null() {
+        return Some(Vec::new());
+    }
+    let names = id2label.as_object()?;
+    let name = |i: usize| Some(names.get(&i.to_string())?.as_str()?.split(',').next()?.to_string());
+    Some((0..names.len()).map_while(name).collect())
 }
 
 /// A weights file with its `config.json` beside it, or its configuration in its header.
@@ -180,6 +228,8 @@ fn at(named_by: &Path, dir: &Path, weights: WeightsAt) -> Result<Layout> {
         scheduler: scheduler(dir)?,
         settings: settings.is_file().then(|| read(&settings)).transpose()?,
         weights,
+        decoder: None,
+        class_names: Vec::new(),
     })
 }
 

@@ -3,6 +3,7 @@
 //! [`Model::open`] reads configurations only; [`Model::weights`] opens and checks the weights.
 
 mod adm;
+mod autoencoder;
 mod builtin;
 mod dit;
 mod edm;
@@ -17,6 +18,7 @@ mod pickle;
 mod settings;
 mod unet2d;
 
+pub use autoencoder::Decoder;
 pub use extractor::{DIGITS_CLASSIFIER, Extractor};
 pub use files::{Files, WeightFile};
 pub use mixture::{Mixture, SCHEDULES};
@@ -36,7 +38,7 @@ pub struct Model {
     pub name: String,
     /// The network.
     pub graph: Graph,
-    /// Channels, height and width of the state.
+    /// Channels, height and width of the state: pictures, or latents if there is a decoder.
     pub state: [usize; 3],
     /// The output has twice the channels: prediction, then variance.
     pub learned_variance: bool,
@@ -50,15 +52,18 @@ pub struct Model {
     pub time: Option<TimeInput>,
     /// The data itself, where its denoiser is known exactly and there is no network.
     pub mixture: Option<Mixture>,
+    /// What turns the state into pictures, where it is not one itself.
+    pub decoder: Option<Decoder>,
     /// `_class_name`.
     class: String,
-    /// The text of its configuration, and where it is.
+    /// The texts of its configurations, and where the first is.
     config: Text,
     settings_at: Option<String>,
     scheduler: SchedulerAt,
     /// What `unnoise.json` says.
     pub settings: Settings,
     weights: WeightsAt,
+    decoder_weights: Option<WeightsAt>,
 }
 
 impl Model {
@@ -77,7 +82,7 @@ impl Model {
             return Err(keys.bad("_class_name", names.join(" or "), class));
         };
         let network = build(keys)?;
-        let settings = match &files.settings {
+        let mut settings = match &files.settings {
             Some(file) => Settings::parse(&file.text, &file.origin, network.classes)?,
             None => dit::published(&class, &network),
         };
@@ -90,6 +95,18 @@ impl Model {
             settings.solver.get_or_insert(own.solver.into());
             settings.steps.get_or_insert(own.steps);
         }
+        if settings.class_names.is_empty() {
+            let most = network.classes.unwrap_or(0);
+            settings.class_names = files.class_names.into_iter().take(most).collect();
+        }
+        let mut config = files.config;
+        let (mut decoder, mut decoder_weights) = (None, None);
+        if let Some((text, weights)) = files.decoder {
+            let keys = Keys::parse(&text.text, &text.origin)?;
+            decoder = Some(Decoder::read(keys, network.state[0])?);
+            decoder_weights = Some(weights);
+            config.text.push_str(&text.text);
+        }
         Ok(Model {
             name: files.name,
             graph: network.graph,
@@ -99,12 +116,14 @@ impl Model {
             form: network.form,
             time: network.time,
             mixture: network.mixture,
+            decoder,
             class,
-            config: files.config,
+            config,
             settings_at: files.settings.map(|text| text.origin),
             scheduler,
             settings,
             weights: files.weights,
+            decoder_weights,
         })
     }
 
@@ -121,17 +140,38 @@ impl Model {
         self.scheduler.text().is_ok()
     }
 
-    /// Opens the weights and checks every one against the graph.
+    /// Opens the weights, those of a decoder too, and checks every one against the graph.
     ///
     /// Fails if the model has none, the files are damaged, or keys, shapes, types or values are
     /// not what the graph needs.
     pub fn weights(&self) -> Result<Weights> {
-        let weights = self.open_weights()?;
+        let weights = self.open_network()?;
         weights.check(&self.graph)?;
-        Ok(weights)
+        let Some((decoder, of_decoder)) = self.decoder.as_ref().zip(self.open_decoder()?) else {
+            return Ok(weights);
+        };
+        let [_, h, w] = self.state;
+        of_decoder.check(&decoder.graph([h, w])?)?;
+        weights.and(of_decoder)
     }
 
     fn open_weights(&self) -> Result<Weights> {
+        let weights = self.open_network()?;
+        match self.open_decoder()? {
+            Some(decoder) => weights.and(decoder),
+            None => Ok(weights),
+        }
+    }
+
+    fn open_decoder(&self) -> Result<Option<Weights>> {
+        match &self.decoder_weights {
+            Some(WeightsAt::Folder(dir)) => Weights::open(&layout::weights_in(dir)?).map(Some),
+            Some(WeightsAt::File(path)) => Weights::open(path).map(Some),
+            Some(WeightsAt::BuiltIn(_)) | None => Ok(None),
+        }
+    }
+
+    fn open_network(&self) -> Result<Weights> {
         if self.graph.params.is_empty() {
             return Ok(Weights::none(&self.name));
         }

@@ -25,6 +25,9 @@ use super::{parallel, params, words};
 use crate::tensor::DType;
 use std::cell::RefCell;
 
+/// Mean and reciprocal deviation of each group of a sample.
+type Statistics = Vec<(f64, f64)>;
+
 /// Rows of one product.
 const BLOCK: usize = 128;
 
@@ -123,7 +126,7 @@ impl Params {
     /// Rows of x from number `first` on, normalised and activated; `row` gives those of samples.
     fn load<'a>(
         &self,
-        (vectors, stats): (&[f32], &[Vec<(f64, f64)>]),
+        (vectors, stats): (&[f32], &[Statistics]),
         row: impl Fn(usize) -> &'a [f32],
         first: usize,
         work: &mut Scratch,

@@ -22,6 +22,7 @@ mod tile;
 pub mod activation;
 pub mod add;
 pub mod attention;
+pub mod blend_tiles;
 pub mod combine;
 pub mod concat;
 pub mod control;
@@ -34,6 +35,7 @@ pub mod geglu;
 pub mod group_norm;
 pub mod guidance;
 pub mod interpolate;
+pub mod latent_tile;
 pub mod linear;
 pub mod matrix_multiply_add;
 pub mod mixture;
@@ -42,6 +44,7 @@ pub mod moments;
 pub mod multiply;
 pub mod multiply_add;
 pub mod noise;
+pub mod picture_tile;
 pub mod pool;
 pub mod predict;
 pub mod resample;
@@ -256,6 +259,7 @@ catalogue! {
     activation: Activation,
     add: Add,
     attention: Attention,
+    blend_tiles: BlendTiles,
     combine: Combine,
     concat: Concat,
     control: Control,
@@ -268,6 +272,7 @@ catalogue! {
     group_norm: GroupNorm,
     guidance: Guidance,
     interpolate: Interpolate,
+    latent_tile: LatentTile,
     linear: Linear,
     matrix_multiply_add: MatrixMultiplyAdd,
     mixture: Mixture,
@@ -275,6 +280,7 @@ catalogue! {
     multiply: Multiply,
     multiply_add: MultiplyAdd,
     noise: Noise,
+    picture_tile: PictureTile,
     pool: Pool,
     predict: Predict,
     replace: Replace,

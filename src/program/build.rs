@@ -1,5 +1,6 @@
 //! Plan + trajectory -> program.
 
+use super::decode::Decoder;
 use super::last;
 use super::lower::{Lowering, lower};
 use super::slots::Slots;
@@ -53,6 +54,16 @@ pub const TABLE_BYTES: usize = 64 << 20;
 impl Program {
     /// Compiles the whole trajectory of `graph` for one batch.
     pub fn build(graph: &Graph, trajectory: &Trajectory, options: &Options) -> Program {
+        Program::build_with(graph, trajectory, options, None)
+    }
+
+    /// The same, and then the final state is decoded; not under [`Options::trace`].
+    pub fn build_with(
+        graph: &Graph,
+        trajectory: &Trajectory,
+        options: &Options,
+        decoder: Option<&Decoder>,
+    ) -> Program {
         let sizes = Sizes {
             times: trajectory.times.len().max(1),
             conditions: options.labels.len().max(1),
@@ -68,20 +79,22 @@ impl Program {
                 times_vary: trajectory.adaptive.is_some(),
             },
         );
-        Builder::new(graph, &plan, trajectory, options).finish()
+        Builder::new(graph, &plan, trajectory, options).finish(decoder.filter(|_| !options.trace))
     }
 }
 
 /// A body, and whether its rows end with the whole state replaced, a part of it, or nothing.
 type Kind = (usize, Option<bool>);
 
-struct Builder<'a> {
-    graph: &'a Graph,
+pub(super) struct Builder<'a> {
+    pub graph: &'a Graph,
     plan: &'a Plan,
-    trajectory: &'a Trajectory,
-    options: &'a Options,
-    slots: Slots,
-    solver: Solver,
+    pub trajectory: &'a Trajectory,
+    pub options: &'a Options,
+    pub slots: Slots,
+    pub solver: Solver,
+    /// Arenas that a decoder has beside those of the loop.
+    pub added: Vec<usize>,
 }
 
 /// The values of a plan in memory.
@@ -89,6 +102,8 @@ pub(super) struct Values {
     /// The slot of each kernel's value, but for an output that has none in an arena.
     pub slots: Vec<Option<SlotId>>,
     pub arenas: Vec<u64>,
+    /// How many of the arenas, the first, are for values made before the loop.
+    pub hoisted: usize,
     pub memory: Memory,
 }
 
@@ -103,14 +118,14 @@ impl<'a> Builder<'a> {
         debug_assert_eq!(output.domain, Domain::Sample);
         let mut slots = Slots::default();
         let solver = Solver::new(&mut slots, trajectory, options, output.shape.channels());
-        Builder { graph, plan, trajectory, options, slots, solver }
+        Builder { graph, plan, trajectory, options, slots, solver, added: Vec::new() }
     }
 
-    fn finish(mut self) -> Program {
+    fn finish(mut self, decoder: Option<&Decoder>) -> Program {
         let output = &self.plan.kernels[self.plan.output];
         let kept = !last::joins(output, &self.solver);
-        let placed = Values::place(self.plan, self.options.storage, kept, &mut self.slots);
-        let values = placed.slots;
+        let mut placed = Values::place(self.plan, self.options.storage, kept, &mut self.slots);
+        let values = std::mem::take(&mut placed.slots);
         let condition = self.slots.add(
             "condition",
             DType::U32,
@@ -132,6 +147,7 @@ impl<'a> Builder<'a> {
             batch: self.options.batch,
             times: &self.trajectory.times,
             labels: &self.options.labels,
+            places: None,
         };
         let (mut prologue, mut step) = (Vec::new(), Vec::new());
         for id in 0..self.plan.kernels.len() {
@@ -165,18 +181,29 @@ impl<'a> Builder<'a> {
             });
             RowRef { body, time: time as u32 }
         });
-        let rows: Vec<RowRef> = rows.collect();
+        let mut rows: Vec<RowRef> = rows.collect();
         for (body, whole) in kinds.split_off(bodies.len()) {
             let body = self.solver.replacing(&bodies[body], whole == Some(true));
             bodies.push(body);
         }
-        let output = match self.solver.trace(&self.slots) {
+        let mut output = match self.solver.trace(&self.slots) {
             Some((launch, trace)) => {
                 bodies.iter_mut().for_each(|body| body.launches.push(launch.clone()));
                 trace
             }
             None => self.solver.x,
         };
+        if let Some(decoder) = decoder {
+            let Values { arenas, memory, hoisted, .. } = &mut placed;
+            let loops = *hoisted..arenas.len();
+            let decoding = self.decoding(decoder, bodies.len(), arenas, loops);
+            bodies.extend(decoding.bodies);
+            rows.extend(decoding.rows);
+            output = decoding.pictures;
+            let bound = memory.lower_bound_bytes.max(decoding.memory.lower_bound_bytes);
+            memory.lower_bound_bytes = bound;
+            memory.activation_bytes = arenas[*hoisted..].iter().sum();
+        }
         Program {
             rows,
             prologue,
@@ -217,7 +244,9 @@ impl Values {
         let placed = (0..end).filter(|id| *id != plan.output || kept);
         let (hoisted, looped): (Vec<_>, Vec<_>) = placed.partition(|&id| kernels[id].hoisted());
         let (mut of, mut arenas) = (vec![None; end], Vec::new());
+        let mut before = Vec::new();
         let [hoisted, looped] = [hoisted, looped].map(|ids| {
+            before.push(arenas.len());
             let lifetime = |id: &usize| lifetime(plan, storage, *id, &last, &ids);
             let lifetimes: Vec<_> = ids.iter().map(lifetime).collect();
             let placement = plan::place(&lifetimes);
@@ -235,7 +264,7 @@ impl Values {
             lower_bound_bytes: looped.lower_bound,
             hoisted_bytes: hoisted.arenas.iter().sum(),
         };
-        Values { slots: of, arenas, memory }
+        Values { slots: of, arenas, hoisted: before[1], memory }
     }
 }
 

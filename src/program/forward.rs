@@ -64,6 +64,7 @@ impl Program {
             batch: options.batch,
             times: &[0.0],
             labels: &[],
+            places: None,
         };
         let kernels = 0..plan.kernels.len();
         let launches = kernels.map(|id| lower(&lowering, &mut slots, id)).collect();

@@ -6,7 +6,8 @@ use crate::graph::{Graph, Layer, ParamId, Shape, Window, positions};
 use crate::ops::moments::Region;
 use crate::ops::{
     Act, Call, RowMap, activation, add, concat, divide, fir_resample, geglu, group_norm,
-    interpolate, mixture, model_input, multiply, pool, resample, scale_shift, unpatchify,
+    interpolate, latent_tile, mixture, model_input, multiply, pool, resample, scale_shift,
+    unpatchify,
 };
 use crate::plan::{Domain, Kernel, KernelId, Plan};
 use crate::tensor::DType;
@@ -30,6 +31,16 @@ pub(super) struct Lowering<'a> {
     pub regions: &'a [Option<Region>],
     pub times: &'a [f64],
     pub labels: &'a [u32],
+    /// What rows decode, and `[C, H, W]` of the state.
+    pub places: Option<(Places, [usize; 3])>,
+}
+
+/// The table of what rows decode, from row `first` on.
+#[derive(Clone, Copy)]
+pub(super) struct Places {
+    pub slot: SlotId,
+    pub first: u32,
+    pub count: u32,
 }
 
 impl Lowering<'_> {
@@ -45,6 +56,7 @@ pub(super) fn lower(l: &Lowering, slots: &mut Slots, id: KernelId) -> Launch {
     let at = At { l, id, kernel, y: l.values[id], inputs: &kernel.inputs };
     let (call, args) = match &kernel.layer {
         Layer::State { scale, offset } => at.state(*scale, *offset),
+        Layer::Latents { scale } => at.latents(*scale),
         Layer::TimeEmbedding { flip, frequencies, .. } => {
             at.time_embedding(slots, *flip, *frequencies)
         }
@@ -156,6 +168,25 @@ impl At<'_> {
         let per_sample = self.l.per_sample();
         let params = model_input::Params { b, n, c, hw, scale, offset, per_sample };
         (params.into(), vec![Some(self.l.state), Some(self.l.table), self.y])
+    }
+
+    /// Only a decoder has such a leaf, and its lowering the table of places.
+    fn latents(&self, scale: f32) -> Lowered {
+        let (places, [_, h, w]) = self.l.places.expect("a decoder's rows have places");
+        let (th, tw, c) = map_size(self.kernel.shape);
+        let params = latent_tile::Params {
+            b: self.l.batch as u32,
+            n: self.n(),
+            c,
+            h: h as u32,
+            w: w as u32,
+            th,
+            tw,
+            scale,
+            first: places.first,
+            count: places.count,
+        };
+        (params.into(), vec![Some(self.l.state), Some(places.slot), self.y])
     }
 
     fn group_norm(

@@ -7,6 +7,7 @@
 mod adaptive;
 mod arenas;
 mod build;
+mod decode;
 mod display;
 mod embed;
 mod forward;
@@ -21,6 +22,7 @@ mod validate;
 pub use crate::graph::{Param, Part, Stored};
 pub use crate::plan::{Domain, Place};
 pub use build::{NoiseMode, Options, TABLE_BYTES};
+pub use decode::{Decoder, Tiling};
 pub use forward::Forward;
 
 use crate::graph::{NodeId, Shape};
@@ -135,6 +137,18 @@ pub struct Body {
     pub launches: Vec<Launch>,
 }
 
+impl Body {
+    /// The name of those that decode a part of the final state.
+    pub const DECODE: &str = "decode";
+    /// The name of the one that makes a picture of decoded parts.
+    pub const BLEND: &str = "blend";
+
+    /// Whether it is part of the trajectory.
+    pub fn steps(&self) -> bool {
+        ![Self::DECODE, Self::BLEND].contains(&self.name)
+    }
+}
+
 /// One row: which body runs, and at which time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowRef {
@@ -154,7 +168,7 @@ pub struct Program {
     pub bodies: Vec<Body>,
     pub rows: Vec<RowRef>,
     /// f32 `[B, C, H, W]` and, where steps are adaptive, the [`Report`] of each sample; under
-    /// [`Options::trace`] one of these a row. Read back once.
+    /// [`Options::trace`] one of these a row; behind a decoder the pictures. Read back once.
     pub output: SlotId,
     /// Elements of the output to read.
     pub output_len: usize,
@@ -186,7 +200,7 @@ const _: () = assert!(size_of::<Report>() == 4 * crate::ops::control::layout::RE
 /// What the placement came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// Arenas of the loop's values.
+    /// Arenas of the values of the loop and of a decoder.
     pub activation_bytes: u64,
     /// The most bytes of the loop's values alive at one launch: no placement needs less.
     pub lower_bound_bytes: u64,
@@ -200,7 +214,8 @@ impl Program {
 
     /// The launches of one network evaluation with its update: the longest body.
     pub fn step(&self) -> &[Launch] {
-        let longest = self.bodies.iter().max_by_key(|body| body.launches.len());
+        let steps = self.bodies.iter().filter(|body| body.steps());
+        let longest = steps.max_by_key(|body| body.launches.len());
         longest.map_or(&[], |body| &body.launches)
     }
 
@@ -221,7 +236,7 @@ impl Program {
             let tiles = launch.call.tiles(&self.dtypes(launch), facts);
             tiles.first().is_some_and(|tile| tile.splits > 1)
         };
-        let bodies = self.bodies.iter();
+        let bodies = self.bodies.iter().filter(|body| body.steps());
         let counts = bodies.map(|b| (b.launches.len(), b.launches.iter().filter(splits).count()));
         counts.max().map_or(0, |(_, split)| split)
     }
@@ -229,7 +244,7 @@ impl Program {
     /// Floating-point operations of one step of the batch: an evaluation and its update.
     pub fn flops_per_step(&self) -> u64 {
         let flops = |b: &Body| b.launches.iter().map(|l| l.call.flops()).sum();
-        self.bodies.iter().map(flops).max().unwrap_or(0)
+        self.bodies.iter().filter(|body| body.steps()).map(flops).max().unwrap_or(0)
     }
 
     /// Bytes of packed parameters.

@@ -52,6 +52,13 @@ impl Slots {
             .unwrap_or_else(|| self.add(&name, dtype, len, source))
     }
 
+    /// Moves a value from its arena to the one that `to` names for it.
+    pub fn relocate(&mut self, id: SlotId, to: &[usize]) {
+        if let Source::Arena(place) = &mut self.0[id.0].source {
+            place.arena = to[place.arena];
+        }
+    }
+
     fn find(&self, f: impl Fn(&Slot) -> bool) -> Option<SlotId> {
         self.0.iter().position(f).map(SlotId)
     }

@@ -3,11 +3,12 @@
 use super::{Launch, Program, Slot, SlotId, Source};
 use crate::error::{Error, Result};
 use crate::ops::control::layout;
+use crate::ops::latent_tile::Place;
 use crate::ops::{Access, Arg, Call, row};
 use crate::tensor::DType;
 
 /// Names of the arguments that hold words; all others hold numbers.
-const WORDS: [&str; 3] = ["cond", "labels", "run"];
+const WORDS: [&str; 4] = ["cond", "labels", "places", "run"];
 
 impl Program {
     /// Checks sizes, element types and the use of every slot, and every index that a table of the
@@ -34,8 +35,10 @@ impl Program {
         if let Some(row) = self.rows.iter().find(|row| row.time as usize >= times) {
             return Err(wrong("a row", format!("a time below {times}"), row.time.to_string()));
         }
-        if self.rows.len() > self.span.rows {
-            let found = self.rows.len().to_string();
+        let steps = |row: &super::RowRef| self.bodies[row.body].steps();
+        let last = self.rows.iter().rposition(steps).map_or(0, |last| last + 1);
+        if last > self.span.rows {
+            let found = last.to_string();
             return Err(wrong("rows", format!("at most {}", self.span.rows), found));
         }
         let output = self.slots.get(self.output.0);
@@ -133,12 +136,27 @@ impl Program {
             let drawn = read(arg).map(|r| r.z0_index.max(r.z1_index)).max();
             below("a draw", launch.args[draws].and(drawn), self.span.draws.max(1) as u32)
         };
+        // Each of the rows has a place that the launch can take.
+        let placed = |first: u32, holds: &dyn Fn(&Place) -> bool| {
+            let all = bytemuck::cast_slice::<u32, Place>(table(1));
+            let of = |row: &usize| row.checked_sub(first as usize).and_then(|i| all.get(i));
+            match rows.iter().find(|row| !of(row).is_some_and(holds)) {
+                Some(row) => {
+                    let found = format!("{:?} at row {row}", of(row));
+                    Err(wrong(what, "a place inside the buffers".into(), found))
+                }
+                None => Ok(()),
+            }
+        };
         match launch.call {
             Call::Embedding(p) => below("a label", table(1).iter().max().copied(), p.classes),
             Call::Combine(p) => ring(1, p.depth),
             Call::SolverStep(p) => ring(2, p.depth).and_then(|()| draw(2, 4)),
             Call::Noise(_) => draw(0, 2),
             Call::Replace(_) => draw(3, 5),
+            Call::LatentTile(p) => placed(p.first, &|place| p.holds(place)),
+            Call::PictureTile(p) => placed(p.first, &|place| p.holds(place)),
+            Call::BlendTiles(p) => placed(p.first, &|place| p.holds(place)),
             Call::Control(p) => {
                 let ranks = read(2).map(|r| r.threshold_rank).max();
                 below("a rank", ranks, (p.c * p.hw).max(1))?;

@@ -98,6 +98,12 @@ impl Editing {
                 let edit = solver::Edit { keep: true, ..start(from, strength) };
                 Ok(Editing { masks: Some(masks.clone()), ..plain(edit, pictures) })
             }
+            Task::Colorize { .. } | Task::Upscale { .. } if model.decoder.is_some() => {
+                let flag = if let Task::Upscale { .. } = task { "--upscale" } else { "--colorize" };
+                let what = format!("{flag} for model '{}'", model.name);
+                let action = "use a model of pixels";
+                Err(Error::invalid(what, "a model whose state is a picture", "latents", action))
+            }
             Task::Colorize { pictures } => {
                 if c == 1 {
                     let what = format!("--colorize for model '{}'", model.name);

@@ -1,6 +1,7 @@
 //! The library's front door: a model, a request and a backend make a [`Sampler`].
 
 mod compare;
+mod decode;
 mod edit;
 mod exact;
 mod inspect;
@@ -10,6 +11,7 @@ mod request;
 mod room;
 
 pub use compare::{Compared, Comparison, Measured, Skipped, compare};
+pub use decode::Tiles;
 pub use edit::{Arrays, Task, slerp};
 pub use inspect::{
     Arena, Inspection, LaunchRow, LayerRow, MemoryMap, SlotRow, Value, bytes, inspect,
@@ -78,7 +80,9 @@ pub struct Sampler {
     report: Report,
     resolved: Resolved,
     labels: Vec<u32>,
+    /// `[C, H, W]` of a sample, and of its state.
     shape: [usize; 3],
+    state: [usize; 3],
     seed: u64,
     program: Program,
     traced: bool,
@@ -113,7 +117,8 @@ impl Sampler {
         let storage = storage(request.precision, backend)?;
         let options = options(model, request, &resolved, storage)?;
         check_trace(model, request, &trajectory)?;
-        let program = Program::build(&model.graph, &trajectory, &options);
+        let decoder = decode::decoder(model, request, &resolved, storage)?;
+        let program = Program::build_with(&model.graph, &trajectory, &options, decoder.as_ref());
         room::check(&program, options.batch, storage, backend)?;
         let weights = model.weights()?;
         let draws = Draws::new(model, request, &resolved, &trajectory)?;
@@ -142,7 +147,8 @@ impl Sampler {
             session,
             report,
             labels: options.labels,
-            shape: model.state,
+            shape: request.shape(model)?,
+            state: model.state,
             seed: request.seed,
             traced: request.trace,
             adaptive: trajectory.adaptive,
@@ -259,7 +265,7 @@ impl Sampler {
             let null = position(self.resolved.null_class);
             self.inputs.condition.extend(std::iter::repeat_n(null, batch));
         }
-        let numel = self.shape.iter().product::<usize>();
+        let numel = self.state.iter().product::<usize>();
         if let Some(editing) = &self.resolved.editing {
             let (known, mask) = editing.inputs((0..batch).map(index));
             (self.inputs.known, self.inputs.mask) = (known, mask);

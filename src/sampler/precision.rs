@@ -46,7 +46,7 @@ impl FromStr for Precision {
     }
 }
 
-/// The type that a backend stores for it.
+/// The type that a run stores its maps and weights as on a backend.
 pub(super) fn storage(precision: Precision, backend: &dyn Backend) -> Result<DType> {
     let wanted = match precision {
         Precision::Auto => return Ok(backend.preferred()),

@@ -1,5 +1,6 @@
 //! What a person asks for, and what it comes to for a model.
 
+use super::Tiles;
 use super::edit::{Editing, Task};
 use super::precision::Precision;
 use crate::error::{Error, Result};
@@ -61,6 +62,10 @@ pub struct Request {
     pub shard: Shard,
     /// What becomes of known data.
     pub task: Option<Task>,
+    /// Leave the states of a model with a decoder as they are.
+    pub latents: bool,
+    /// How a decoder's work is cut.
+    pub tiles: Tiles,
 }
 
 impl Default for Request {
@@ -85,6 +90,8 @@ impl Default for Request {
             trace: false,
             shard: Shard { index: 1, of: 1 },
             task: None,
+            latents: false,
+            tiles: Tiles::Auto,
         }
     }
 }
@@ -109,6 +116,12 @@ impl Request {
         }
         if guidance.plus_plus {
             say("cfg-plus-plus", "true".into());
+        }
+        if self.latents {
+            said.insert("latents".into(), "true".into());
+        }
+        if let Tiles::Side(side) = self.tiles {
+            said.insert("vae-tiles".into(), side.to_string());
         }
         if let Some(task) = &self.task {
             task.say(&mut said);

@@ -29,6 +29,11 @@ impl Weights {
             }
         }
         for unread in &graph.unread {
+            if unread.name.ends_with('.') {
+                let below = self.tensors.keys().filter(|key| key.starts_with(&unread.name));
+                used.extend(below.map(String::as_str));
+                continue;
+            }
             if let Some((key, tensor)) = self.tensors.get_key_value(&unread.name) {
                 self.fits(key, tensor, &unread.shape)?;
                 self.agrees(key, tensor, unread)?;

@@ -88,6 +88,27 @@ impl Weights {
         Ok(Weights { name, files, tensors })
     }
 
+    /// These and others, as of the networks of one model.
+    ///
+    /// Fails if both have a tensor of one name.
+    pub fn and(mut self, other: Weights) -> Result<Weights> {
+        let before = self.files.len();
+        for (key, mut tensor) in other.tensors {
+            if self.tensors.contains_key(&key) {
+                return Err(Error::invalid(
+                    format!("{}: {key}", other.name),
+                    format!("a key that {} does not have", self.name),
+                    "a second tensor of this name",
+                    "use the parts of one model",
+                ));
+            }
+            tensor.file += before;
+            self.tensors.insert(key, tensor);
+        }
+        self.files.extend(other.files);
+        Ok(self)
+    }
+
     /// The names of all tensors with their shapes.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.tensors.iter().map(|(name, t)| (name.as_str(), t.shape.as_slice()))

@@ -267,8 +267,8 @@ macro_rules! ops {
 }
 
 ops! {
-    activation add attention combine concat control conv2d conv_step divide embedding fir_resample
-    geglu group_norm guidance interpolate linear matrix_multiply_add mixture model_input multiply
-    multiply_add noise pool predict replace resample scale_shift solver_step time_embedding trace
-    unpatchify
+    activation add attention blend_tiles combine concat control conv2d conv_step divide embedding
+    fir_resample geglu group_norm guidance interpolate latent_tile linear matrix_multiply_add
+    mixture model_input multiply multiply_add noise picture_tile pool predict replace resample
+    scale_shift solver_step time_embedding trace unpatchify
 }

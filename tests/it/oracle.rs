@@ -84,6 +84,7 @@ pub fn run(case: &Case, storage: DType) -> Vec<Vec<f64>> {
         Call::Activation(p) => activation(p, &mut m),
         Call::Add(p) => add(p, &mut m),
         Call::Attention(p) => product::attention(p, &mut m),
+        Call::BlendTiles(p) => tiles::blend_tiles(p, &mut m),
         Call::Combine(p) => solver::combine(p, &mut m),
         Call::Concat(p) => concat(p, &mut m),
         Call::Control(p) => control::control(p, &mut m),
@@ -96,6 +97,7 @@ pub fn run(case: &Case, storage: DType) -> Vec<Vec<f64>> {
         Call::GroupNorm(p) => group_norm(p, &mut m),
         Call::Guidance(p) => solver::guidance(p, &mut m),
         Call::Interpolate(p) => window::interpolate(p, &mut m),
+        Call::LatentTile(p) => tiles::latent_tile(p, &mut m),
         Call::Linear(p) => product::linear(p, &mut m),
         Call::Mixture(p) => mixture(p, &mut m),
         Call::ModelInput(p) => {
@@ -107,6 +109,7 @@ pub fn run(case: &Case, storage: DType) -> Vec<Vec<f64>> {
         Call::Multiply(p) => multiply(p, &mut m),
         Call::MultiplyAdd(p) => multiply_add(p, &mut m),
         Call::Noise(p) => solver::noise(p, &mut m),
+        Call::PictureTile(p) => tiles::picture_tile(p, &mut m),
         Call::Pool(p) => window::pool(p, &mut m),
         Call::Predict(p) => solver::predict(p, &mut m),
         Call::Replace(p) => solver::replace(p, &mut m),
@@ -371,5 +374,7 @@ mod fir;
 mod product;
 #[path = "oracle_solver.rs"]
 mod solver;
+#[path = "oracle_tiles.rs"]
+mod tiles;
 #[path = "oracle_window.rs"]
 mod window;

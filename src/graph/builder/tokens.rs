@@ -1,10 +1,15 @@
-//! Layers of networks over tokens.
+//! Layers of networks over tokens and in latent spaces.
 
 use super::GraphBuilder;
 use crate::error::Result;
 use crate::graph::{Layer, NodeId, Shape};
 
 impl GraphBuilder {
+    /// A part of the final state ([`Layer::Latents`]).
+    pub fn latents(&mut self, shape: Shape, scale: f32) -> NodeId {
+        self.push("latents", Layer::Latents { scale }, &[], shape)
+    }
+
     /// A norm over channels without parameters.
     pub fn plain_layer_norm(&mut self, name: &str, x: NodeId, eps: f64) -> NodeId {
         let (shape, c) = (self.shape(x), self.shape(x).channels());

@@ -44,6 +44,19 @@ impl Inspection {
         writeln!(f, "model        {}: {c}x{h}x{w}, {} layers", self.model, self.layers)?;
         self.found(f)?;
         writeln!(f, "parameters   {} ({})", self.parameters, bytes(self.weight_bytes))?;
+        if let Some(decoder) = &self.decoder {
+            let ([c, h, w], tiles) = (decoder.picture, decoder.tiles);
+            let cut = if tiles > 1 { format!("in {tiles} tiles") } else { "whole".into() };
+            writeln!(
+                f,
+                "decoder      {} parameters, {}, to {c}x{h}x{w}: {:.3} GFLOP a batch, {cut}, \
+                 {} at once",
+                decoder.parameters,
+                decoder.precision,
+                decoder.flops as f64 / 1e9,
+                decoder.samples
+            )?;
+        }
         writeln!(
             f,
             "trajectory   {} {} steps, NFE {}, batch {}, guidance {}, {}",

@@ -2,7 +2,7 @@
 
 use crate::backend::null;
 use crate::backend::roofline::{Bound, Peak};
-use crate::graph::{Graph, NodeId, Shape};
+use crate::graph::{Node, NodeId, Shape};
 use crate::ops::{Access, Facts, Method};
 use crate::program::{Domain, Launch, Program, SlotId};
 use crate::tensor::DType;
@@ -37,18 +37,18 @@ pub struct LaunchRow {
 }
 
 /// Every launch: the prologue, then body after body.
-pub(super) fn launches(program: &Program, graph: &Graph, peak: Option<&Peak>) -> Vec<LaunchRow> {
+pub(super) fn launches(program: &Program, nodes: &[Node], peak: Option<&Peak>) -> Vec<LaunchRow> {
     let mut rows: Vec<LaunchRow> = Vec::new();
     let mut before = Writers::default();
     for launch in &program.prologue {
-        let row = row(super::PROLOGUE, program, graph, launch, peak);
+        let row = row(super::PROLOGUE, program, nodes, launch, peak);
         rows.push(LaunchRow { reads: before.pass(launch, rows.len()), ..row });
     }
     for body in &program.bodies {
         // Every body finds the tables, and nothing that another one left.
         let mut writers = before.clone();
         for launch in &body.launches {
-            let row = row(body.name, program, graph, launch, peak);
+            let row = row(body.name, program, nodes, launch, peak);
             rows.push(LaunchRow { reads: writers.pass(launch, rows.len()), ..row });
         }
     }
@@ -58,7 +58,7 @@ pub(super) fn launches(program: &Program, graph: &Graph, peak: Option<&Peak>) ->
 fn row(
     part: &'static str,
     program: &Program,
-    graph: &Graph,
+    nodes: &[Node],
     launch: &Launch,
     peak: Option<&Peak>,
 ) -> LaunchRow {
@@ -74,7 +74,7 @@ fn row(
         part,
         kernel: launch.call.name(),
         layer: launch.layer.clone(),
-        layers: covers.nodes.iter().map(|id| graph.node(*id).name.clone()).collect(),
+        layers: covers.nodes.iter().map(|id| nodes[id.0].name.clone()).collect(),
         nodes: covers.nodes.iter().map(|NodeId(i)| *i).collect(),
         hoisted: reason(covers.domain),
         shape: covers.shape.map_or(Vec::new(), Shape::sides),

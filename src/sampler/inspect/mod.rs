@@ -8,14 +8,14 @@ pub use display::bytes;
 pub use launches::LaunchRow;
 pub use memory::{Arena, MemoryMap, Value};
 
-use super::{Needs, Request, Resolved, options, storage};
+use super::{Needs, Request, Resolved, decode, options, storage};
 use crate::backend::null::{self, Counts};
 use crate::backend::roofline::Peak;
 use crate::error::Result;
 use crate::graph::{Graph, Node, NodeId};
 use crate::model::{Files, Model};
 use crate::ops::Facts;
-use crate::program::{Body, Program, Slot, Source};
+use crate::program::{Body, Decoder, Program, RowRef, Slot, Source};
 use crate::solver::SchedulerConfig;
 use crate::tensor::DType;
 use serde::Serialize;
@@ -60,7 +60,9 @@ pub struct Inspection {
     pub guidance: f64,
     /// Scalar parameters of the network.
     pub parameters: usize,
-    /// Bytes of packed parameters.
+    /// What turns the final state into pictures; none where it is one.
+    pub decoder: Option<DecoderRow>,
+    /// Bytes of packed parameters, those of a decoder too.
     pub weight_bytes: u64,
     /// Operations of one evaluation of the network for one sample.
     pub flops_per_eval: u64,
@@ -98,6 +100,52 @@ pub struct Inspection {
     pub notes: Vec<String>,
 }
 
+/// A decoder: it follows the last step, in the same memory.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DecoderRow {
+    pub parameters: usize,
+    /// `[C, H, W]` of a picture.
+    pub picture: [usize; 3],
+    pub precision: &'static str,
+    /// Parts of the state that are decoded one after another; 1 if it is whole.
+    pub tiles: usize,
+    /// Samples that are decoded at once.
+    pub samples: usize,
+    /// Operations for the batch.
+    pub flops: u64,
+}
+
+impl DecoderRow {
+    fn of(model: &Model, decoder: &Decoder, program: &Program) -> DecoderRow {
+        let [c, h, w] = model.state;
+        let picture = model.decoder.as_ref().map_or([c, h, w], |d| d.picture(model.state));
+        let flops = |row: &RowRef| {
+            let body = &program.bodies[row.body];
+            let launches = if body.steps() { &[][..] } else { &body.launches };
+            launches.iter().map(|launch| launch.call.flops()).sum::<u64>()
+        };
+        DecoderRow {
+            parameters: decoder.graphs.first().map_or(0, Graph::parameters),
+            picture,
+            precision: decoder.storage.name(),
+            tiles: decoder.tiling.tiles([h, w]).len(),
+            samples: decoder.samples,
+            flops: program.rows.iter().map(flops).sum(),
+        }
+    }
+}
+
+/// The layers of the network, then those of a decoder.
+fn nodes(graph: &Graph, decoder: Option<&Decoder>) -> Vec<Node> {
+    let before = graph.nodes.len();
+    let own = decoder.and_then(|decoder| decoder.graphs.first()).map(|graph| &graph.nodes);
+    let own = own.into_iter().flatten().cloned().map(|mut node| {
+        node.inputs.iter_mut().for_each(|NodeId(i)| *i += before);
+        node
+    });
+    graph.nodes.iter().cloned().chain(own).collect()
+}
+
 /// The name of the part before the loop.
 const PROLOGUE: &str = "prologue";
 
@@ -116,12 +164,15 @@ pub fn inspect(model: &Model, request: &Request, peak: Option<&Peak>) -> Result<
     let trajectory = resolved.record(model, &scheduler, request)?;
     let storage = storage(request.precision, &null::Null)?;
     let options = options(model, request, &resolved, storage)?;
-    let program = Program::build(&model.graph, &trajectory, &options);
+    let decoder = decode::decoder(model, request, &resolved, storage)?;
+    let program = Program::build_with(&model.graph, &trajectory, &options, decoder.as_ref());
+    let nodes = nodes(&model.graph, decoder.as_ref());
     let samples = options.batch * if options.guided { 2 } else { 1 };
     let counts = Counts::of(&program);
-    let plan = launches::launches(&program, &model.graph, peak);
-    // The longest body is that of `Program::step`.
-    let step = parts(&program).into_iter().max_by_key(|part| part.len()).unwrap_or_default();
+    let plan = launches::launches(&program, &nodes, peak);
+    // The longest body of the trajectory is that of `Program::step`.
+    let steps = parts(&program).into_iter().zip(&program.bodies).filter(|(_, body)| body.steps());
+    let step = steps.map(|(part, _)| part).max_by_key(|part| part.len()).unwrap_or_default();
     let floors = peak.map(|_| floors(&program, &plan, &step));
     Ok(Inspection {
         model: model.name.clone(),
@@ -136,6 +187,7 @@ pub fn inspect(model: &Model, request: &Request, peak: Option<&Peak>) -> Result<
         batch: resolved.batch,
         guidance: resolved.guidance,
         parameters: model.graph.parameters(),
+        decoder: decoder.as_ref().map(|decoder| DecoderRow::of(model, decoder, &program)),
         weight_bytes: program.weight_bytes(),
         flops_per_eval: network_flops(&program) / samples as u64,
         flops_per_step: program.flops_per_step(),
@@ -147,10 +199,10 @@ pub fn inspect(model: &Model, request: &Request, peak: Option<&Peak>) -> Result<
         activation_lower_bound_bytes: program.memory.lower_bound_bytes,
         hoisted_bytes: program.memory.hoisted_bytes,
         allocated_bytes: counts.allocated,
-        layers: model.graph.nodes.len(),
+        layers: nodes.len(),
         step_floor_us: floors.map(|[step, _]| step),
         run_floor_us: floors.map(|[_, run]| run),
-        graph: layers(&model.graph),
+        graph: layers(&nodes),
         plan,
         step,
         memory: MemoryMap::of(&program),
@@ -175,7 +227,8 @@ impl Inspection {
 
 /// Operations of one step without its update.
 fn network_flops(program: &Program) -> u64 {
-    let launches = program.bodies.iter().flat_map(|b| &b.launches);
+    let steps = program.bodies.iter().filter(|body| body.steps());
+    let launches = steps.flat_map(|b| &b.launches);
     launches.filter(|l| l.layer != Program::SOLVER).map(|l| l.call.flops()).sum()
 }
 
@@ -197,14 +250,14 @@ fn slots(program: &Program) -> Vec<SlotRow> {
     arenas.chain(own.map(row)).collect()
 }
 
-fn layers(graph: &Graph) -> Vec<LayerRow> {
+fn layers(nodes: &[Node]) -> Vec<LayerRow> {
     let row = |node: &Node| LayerRow {
         name: node.name.clone(),
         layer: node.layer.name(),
         inputs: node.inputs.iter().map(|NodeId(i)| *i).collect(),
         shape: node.shape.sides(),
     };
-    graph.nodes.iter().map(row).collect()
+    nodes.iter().map(row).collect()
 }
 
 /// Where in the plan the launches of each body are.

@@ -14,6 +14,7 @@ mod layout;
 mod mixture;
 mod pickle;
 mod settings;
+mod unet1d;
 mod unet2d;
 
 pub use extractor::{DIGITS_CLASSIFIER, Extractor};
@@ -206,6 +207,7 @@ type Build = fn(Keys) -> Result<Network>;
 /// The classes of denoiser, as `_class_name` calls them.
 const CLASSES: &[(&str, Build)] = &[
     ("UNet2DModel", unet2d::build),
+    ("UNet1DModel", unet1d::build),
     (dit::CLASSES[0], dit::build),
     (dit::CLASSES[1], dit::build_older),
     ("UNetModel", adm::build),

@@ -13,6 +13,7 @@ struct Params {
     u32 mode;
     u32 edge;
     u32 taps;
+    u32 flat;
     f32 k0;
     f32 k1;
     f32 k2;
@@ -60,7 +61,8 @@ __device__ inline int source(const Params& p, u32 o, u32 j, u32 size) {
 __device__ inline void run(const Params& p, const Args& a, const At& at) {
     const u32 width = p.c / VEC;
     const bool up = p.mode == RESAMPLE_UP;
-    const u32 ho = up ? 2u * p.h : p.h / 2u;
+    const bool flat = p.flat == 1u;
+    const u32 ho = flat ? p.h : up ? 2u * p.h : p.h / 2u;
     const u32 wo = up ? 2u * p.w : p.w / 2u;
     const u32 number = at.block * THREADS + threadIdx.x;
     if (number >= p.n * ho * wo * width) {
@@ -72,12 +74,12 @@ __device__ inline void run(const Params& p, const Args& a, const At& at) {
     const u32 oy = pixel / wo % ho;
     const u32 base = pixel / (wo * ho) * p.h;
     V sum = all(0.0f);
-    for (u32 i = 0u; i < p.taps; i++) {
-        const int py = source(p, oy, i, p.h);
+    for (u32 i = 0u; i < (flat ? 1u : p.taps); i++) {
+        const int py = flat ? int(oy) : source(p, oy, i, p.h);
         if (py < 0 || py >= int(p.h)) {
             continue;
         }
-        const f32 ky = tap(p, p.taps - 1u - i);
+        const f32 ky = flat ? 1.0f : tap(p, p.taps - 1u - i);
         for (u32 j = 0u; j < p.taps; j++) {
             const int px = source(p, ox, j, p.w);
             if (px >= 0 && px < int(p.w)) {

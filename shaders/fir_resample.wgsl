@@ -14,6 +14,7 @@ struct Params {
     mode: u32,
     edge: u32,
     taps: u32,
+    flat: u32,
     k0: f32,
     k1: f32,
     k2: f32,
@@ -64,7 +65,8 @@ fn fir_resample(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) g
     @builtin(local_invocation_index) thread: u32) {
     let width = p.c / VEC;
     let up = p.mode == RESAMPLE_UP;
-    let ho = select(p.h / 2u, 2u * p.h, up);
+    let flat = p.flat == 1u;
+    let ho = select(select(p.h / 2u, 2u * p.h, up), p.h, flat);
     let wo = select(p.w / 2u, 2u * p.w, up);
     let at = workgroup_number(id, grid) * 256u + thread;
     if at >= p.n * ho * wo * width {
@@ -76,12 +78,12 @@ fn fir_resample(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) g
     let oy = pixel / wo % ho;
     let base = pixel / (wo * ho) * p.h;
     var sum = V(0.0);
-    for (var i = 0u; i < p.taps; i++) {
-        let py = source(oy, i, p.h);
+    for (var i = 0u; i < select(p.taps, 1u, flat); i++) {
+        let py = select(source(oy, i, p.h), i32(oy), flat);
         if py < 0 || py >= i32(p.h) {
             continue;
         }
-        let ky = tap(p.taps - 1u - i);
+        let ky = select(tap(p.taps - 1u - i), 1.0, flat);
         for (var j = 0u; j < p.taps; j++) {
             let px = source(ox, j, p.w);
             if px >= 0 && px < i32(p.w) {

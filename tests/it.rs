@@ -159,6 +159,8 @@ mod solver_sigma_theory;
 mod tidy;
 #[path = "it/tint.rs"]
 mod tint;
+#[path = "it/unet1d.rs"]
+mod unet1d;
 #[path = "it/weights.rs"]
 mod weights;
 #[path = "it/wgpu.rs"]

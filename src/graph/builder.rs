@@ -50,7 +50,13 @@ impl GraphBuilder {
         self.unread.push(Unread { name: name.into(), shape: shape.to_vec(), values });
     }
 
-    fn push(&mut self, name: &str, layer: Layer, inputs: &[NodeId], shape: Shape) -> NodeId {
+    pub(super) fn push(
+        &mut self,
+        name: &str,
+        layer: Layer,
+        inputs: &[NodeId],
+        shape: Shape,
+    ) -> NodeId {
         self.nodes.push(Node { name: name.to_string(), layer, inputs: inputs.to_vec(), shape });
         NodeId(self.nodes.len() - 1)
     }
@@ -210,7 +216,7 @@ impl GraphBuilder {
     }
 
     /// The map of `c` channels that a window leaves of x.
-    fn under(&self, name: &str, x: NodeId, window: Window, c: usize) -> Result<Shape> {
+    pub(super) fn under(&self, name: &str, x: NodeId, window: Window, c: usize) -> Result<Shape> {
         let Shape::Map { h, w, .. } = self.shape(x) else { return Err(self.not_a_map(name)) };
         let [kh, kw] = window.size;
         let Some([h, w]) = window.places([h, w]) else {
@@ -355,43 +361,6 @@ impl GraphBuilder {
         Ok(self.push(name, layer, &[x], Shape::Row { c }))
     }
 
-    /// The map at another size ([`Layer::Interpolate`]).
-    pub fn interpolate(
-        &mut self,
-        name: &str,
-        x: NodeId,
-        [h, w]: [usize; 2],
-        offset: f32,
-    ) -> Result<NodeId> {
-        let Shape::Map { c, .. } = self.shape(x) else { return Err(self.not_a_map(name)) };
-        Ok(self.push(name, Layer::Interpolate { offset }, &[x], Shape::Map { h, w, c }))
-    }
-
-    /// Filters and halves or doubles a map ([`Layer::FirResample`]).
-    pub fn fir_resample(
-        &mut self,
-        name: &str,
-        x: NodeId,
-        up: bool,
-        mirror: bool,
-        taps: &[f32],
-    ) -> Result<NodeId> {
-        let Shape::Map { h, w, c } = self.shape(x) else { return Err(self.not_a_map(name)) };
-        // A mirrored pixel must be there.
-        let least = if mirror { taps.len() / 2 } else { 1 };
-        if h.min(w) < least.max(if up { 1 } else { 2 }) {
-            return Err(Error::invalid(
-                name,
-                format!("a map of at least {least}x{least}"),
-                format!("{h}x{w}"),
-                "use a larger sample_size or fewer blocks",
-            ));
-        }
-        let (h, w) = if up { (2 * h, 2 * w) } else { (h / 2, w / 2) };
-        let layer = Layer::FirResample { up, mirror, taps: taps.to_vec() };
-        Ok(self.push(name, layer, &[x], Shape::Map { h, w, c }))
-    }
-
     /// x over the time ([`Layer::DivideByTime`]).
     pub fn divide_by_time(&mut self, name: &str, x: NodeId) -> NodeId {
         let shape = self.shape(x);
@@ -415,7 +384,7 @@ impl GraphBuilder {
         Graph { nodes: self.nodes, params: self.params, unread: self.unread, output }
     }
 
-    fn not_a_map(&self, name: &str) -> Error {
+    pub(super) fn not_a_map(&self, name: &str) -> Error {
         Error::invalid(name, "a feature map", "a row", "this is an error in the model's builder")
     }
 }

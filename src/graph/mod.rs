@@ -6,6 +6,7 @@
 
 mod builder;
 mod display;
+mod filters;
 mod positions;
 mod stored;
 mod times;
@@ -101,6 +102,17 @@ impl Window {
         };
         Some([along(0)?, along(1)?])
     }
+}
+
+/// How a filter resamples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fir {
+    /// To twice the size, not half.
+    pub up: bool,
+    /// What lies outside is mirrored, not zero.
+    pub mirror: bool,
+    /// Along each line alone.
+    pub flat: bool,
 }
 
 /// What a node computes.
@@ -201,8 +213,7 @@ pub enum Layer {
     /// Half or twice the size, filtered by `taps` in each direction ([`crate::ops::fir_resample`]);
     /// what lies outside is zero, or mirrored.
     FirResample {
-        up: bool,
-        mirror: bool,
+        how: Fir,
         taps: Vec<f32>,
     },
     /// x over the row's time.

@@ -26,6 +26,10 @@ pub enum Stored {
     Times(f32),
     /// No file holds it: every element is this.
     Constant(f32),
+    /// The kernel of a convolution along lines, stored as `[out, in, k]`.
+    Line,
+    /// The kernel of a transposed one, stored as `[in, out, k]`, its taps in reverse.
+    TransposedLine,
     /// The kernel of a convolution, and behind it a filter in both directions, as one kernel.
     Filtered(Filter),
 }
@@ -95,6 +99,11 @@ impl Param {
             Stored::Rows(Part { parts, .. }) => shape[0] *= parts,
             Stored::Filtered(filter) => shape[2..].iter_mut().for_each(|n| *n -= filter.more()),
             Stored::Chunks { of, taken } => shape[0] = shape[0] / taken.len().max(1) * of,
+            Stored::Line => drop(shape.remove(2)),
+            Stored::TransposedLine => {
+                shape.remove(2);
+                shape.swap(0, 1);
+            }
             Stored::Whole | Stored::Times(_) => {}
         }
         Some(shape)
@@ -103,7 +112,8 @@ impl Param {
     /// Its values: made of those of its tensor, or a constant, for which `tensor` is empty.
     pub fn of(&self, tensor: Vec<f32>) -> Vec<f32> {
         match self.stored {
-            Stored::Whole => tensor,
+            Stored::Whole | Stored::Line => tensor,
+            Stored::TransposedLine => self.transposed(&tensor),
             Stored::Times(factor) => tensor.into_iter().map(|v| v * factor).collect(),
             Stored::Constant(value) => vec![value; self.elements()],
             Stored::Filtered(filter) => filter.join(&tensor, &self.shape),
@@ -119,6 +129,16 @@ impl Param {
         }
     }
 
+    /// `[out, in, 1, k]` of `[in, out, k]`, the taps in reverse.
+    fn transposed(&self, tensor: &[f32]) -> Vec<f32> {
+        let (out, within, taps) = (self.shape[0], self.shape[1], self.shape[3]);
+        let kernel = |i: usize| {
+            let at = (i % within * out + i / within) * taps;
+            tensor[at..at + taps].iter().rev()
+        };
+        (0..out * within).flat_map(kernel).copied().collect()
+    }
+
     pub fn elements(&self) -> usize {
         self.shape.iter().product()
     }
@@ -128,9 +148,12 @@ impl Param {
         match self.stored {
             Stored::Constant(_) => 0,
             Stored::Filtered(_) => self.tensor().map_or(0, |shape| shape.iter().product()),
-            Stored::Whole | Stored::Times(_) | Stored::Rows(_) | Stored::Chunks { .. } => {
-                self.elements()
-            }
+            Stored::Whole
+            | Stored::Times(_)
+            | Stored::Rows(_)
+            | Stored::Chunks { .. }
+            | Stored::Line
+            | Stored::TransposedLine => self.elements(),
         }
     }
 }

@@ -16,6 +16,7 @@ mod layout;
 mod mixture;
 mod pickle;
 mod settings;
+mod unet1d;
 mod unet2d;
 
 pub use autoencoder::Decoder;
@@ -82,7 +83,7 @@ impl Model {
             return Err(keys.bad("_class_name", names.join(" or "), class));
         };
         let network = build(keys)?;
-        let mut settings = match &files.settings {
+        let settings = match &files.settings {
             Some(file) => Settings::parse(&file.text, &file.origin, network.classes)?,
             None => dit::published(&class, &network),
         };
@@ -247,6 +248,7 @@ type Build = fn(Keys) -> Result<Network>;
 /// The classes of denoiser, as `_class_name` calls them.
 const CLASSES: &[(&str, Build)] = &[
     ("UNet2DModel", unet2d::build),
+    ("UNet1DModel", unet1d::build),
     (dit::CLASSES[0], dit::build),
     (dit::CLASSES[1], dit::build_older),
     ("UNetModel", adm::build),

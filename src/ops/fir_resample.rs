@@ -7,7 +7,8 @@
 //! up:   y[o] = sum_j k[T - 1 - j] u[o + j - (T - 1) / 2 - 1],   u[2 i] = x[i], u[2 i + 1] = 0
 //! ```
 //!
-//! Outside the map x is zero, or mirrored about its first and last pixel.
+//! Outside the map x is zero, or mirrored about its first and last pixel. A map of one line may be
+//! resampled along it alone, as the networks for waveforms do.
 
 use super::random::Random;
 use super::resample::Mode;
@@ -28,7 +29,7 @@ pub(super) const CONSTANTS: &[(&str, u32)] = &[("EDGE_MIRROR", Edge::Mirror as u
 
 params! {
     /// x `[n, h, w, c]`; `mode` is one of [`Mode`], `edge` of [`Edge`]; of the taps k0.. the first
-    /// `taps` count.
+    /// `taps` count. With `flat` lines stay as they are, and only each line is resampled.
     pub struct Params {
         pub n: u32,
         pub h: u32,
@@ -37,6 +38,7 @@ params! {
         pub mode: u32,
         pub edge: u32,
         pub taps: u32,
+        pub flat: u32,
         pub k0: f32,
         pub k1: f32,
         pub k2: f32,
@@ -49,24 +51,30 @@ params! {
 }
 
 impl Params {
-    /// Filters maps of `size` `[n, h, w, c]`; of `taps` at most [`MOST_TAPS`] count.
-    pub fn new([n, h, w, c]: [u32; 4], mode: Mode, edge: Edge, taps: &[f32]) -> Params {
+    /// Filters maps of `size` `[n, h, w, c]`; of `taps` at most [`MOST_TAPS`] count. They are the
+    /// lines of [`Params::flat`] if `flat`.
+    pub fn new([n, h, w, c]: [u32; 4], mode: Mode, edge: Edge, taps: &[f32], flat: bool) -> Params {
         let k = |i: usize| taps.get(i).copied().unwrap_or(0.0);
         let count = taps.len().min(MOST_TAPS) as u32;
         let [k0, k1, k2, k3] = [k(0), k(1), k(2), k(3)];
         let [k4, k5, k6, k7] = [k(4), k(5), k(6), k(7)];
-        let (mode, edge) = (mode as u32, edge as u32);
-        Params { n, h, w, c, mode, edge, taps: count, k0, k1, k2, k3, k4, k5, k6, k7 }
+        let (mode, edge, flat) = (mode as u32, edge as u32, flat.into());
+        Params { n, h, w, c, mode, edge, taps: count, flat, k0, k1, k2, k3, k4, k5, k6, k7 }
     }
 
     /// Height and width of the result.
     pub fn size(&self) -> (u32, u32) {
         let side = |n| if self.down() { n / 2 } else { 2 * n };
-        (side(self.h), side(self.w))
+        (if self.flat == 1 { self.h } else { side(self.h) }, side(self.w))
     }
 
     fn down(&self) -> bool {
         self.mode == Mode::Down as u32
+    }
+
+    /// The lines that output line `o` reads, with their weights.
+    fn lines(&self, o: usize) -> Vec<(usize, f32)> {
+        if self.flat == 1 { vec![(o, 1.0)] } else { self.sources(o, self.h as usize).collect() }
     }
 
     /// The pixels of a side of `size` that output pixel `o` reads, with their weights.
@@ -105,7 +113,8 @@ impl Op for Params {
     fn flops(&self) -> u64 {
         // Every other tap of an enlarged map meets a zero.
         let taps = if self.down() { self.taps } else { self.taps.div_ceil(2) } as u64;
-        2 * taps * taps * self.elements(1) as u64
+        let lines = if self.flat == 1 { 1 } else { taps };
+        2 * taps * lines * self.elements(1) as u64
     }
     fn reference(&self, _cursor: Cursor, buffers: &mut Buffers) {
         let x = buffers.read[0];
@@ -116,7 +125,7 @@ impl Op for Params {
         parallel::vectors(y, c, |i, y| {
             let (n, oy, ox) = (i / (ho * wo), i / wo % ho, i % wo);
             y.fill(0.0);
-            for (py, ky) in self.sources(oy, h) {
+            for (py, ky) in self.lines(oy) {
                 for (px, kx) in self.sources(ox, w) {
                     let pixel = &x[((n * h + py) * w + px) * c..][..c];
                     y.iter_mut().zip(pixel).for_each(|(y, x)| *y += ky * kx * x);
@@ -127,7 +136,7 @@ impl Op for Params {
     fn cases() -> Vec<Case> {
         let mut random = Random::new(Self::NAME);
         let mut case = |size, mode: Mode, edge, taps: &[f32]| {
-            let params = Params::new(size, mode, edge, taps);
+            let params = Params::new(size, mode, edge, taps, false);
             let args = vec![random.data(params.elements(0), 2.0), CaseArg::Output];
             let (count, size) = (taps.len(), size.map(|n| n.to_string()).join("x"));
             Case::new(format!("fir_resample {mode:?} {edge:?} {count} taps {size}"), params, args)
@@ -149,6 +158,17 @@ impl Op for Params {
             cases.push(case([2, 4, 6, 4], mode, Edge::Mirror, &smooth));
             cases.push(case([1, 2, 3, 3], mode, Edge::Mirror, &smooth));
             cases.push(case([1, 5, 6, 2], mode, Edge::Mirror, &uneven[..5]));
+        }
+        for mode in [Mode::Down, Mode::Up] {
+            let mut flat = |size, edge, taps: &[f32]| {
+                let params = Params::new(size, mode, edge, taps, true);
+                let args = vec![random.data(params.elements(0), 2.0), CaseArg::Output];
+                let name = format!("fir_resample {mode:?} {edge:?} lines {size:?}");
+                cases.push(Case::new(name, params, args));
+            };
+            flat([2, 1, 12, 4], Edge::Mirror, &uneven);
+            flat([1, 3, 9, 3], Edge::Mirror, &uneven);
+            flat([3, 1, 5, 1], Edge::Zero, &smooth);
         }
         cases
     }

@@ -157,8 +157,8 @@ impl Folder {
 }
 
 /// Whether a sample of `[C, H, W]` is written as a picture.
-fn pictured([c, ..]: [usize; 3]) -> bool {
-    c == 1 || c == 3
+fn pictured(shape: [usize; 3]) -> bool {
+    matches!(shape[0], 1 | 3) && !super::is_series(shape)
 }
 
 fn manifest_name(run: &Run) -> String {

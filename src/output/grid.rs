@@ -60,6 +60,14 @@ pub(super) fn check(what: &str, [c, h, w]: [usize; 3], count: usize) -> Result<(
             "use .npy or .safetensors",
         ));
     }
+    if super::is_series([c, h, w]) {
+        return Err(Error::invalid(
+            what,
+            "samples of more than one line for a picture",
+            format!("a series of {w} values"),
+            "use .npy or .safetensors",
+        ));
+    }
     let [width, height] = Layout::new(count, h, w, true).size();
     if width.max(height) > LONGEST {
         return Err(Error::invalid(

@@ -208,6 +208,11 @@ impl Gathered {
     }
 }
 
+/// Whether a sample of `[C, H, W]` is a series, of which the one line says nothing to the eye.
+fn is_series([_, h, w]: [usize; 3]) -> bool {
+    h == 1 && w > 1
+}
+
 /// Writes f32 `data` of `shape` as .npy.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use super::slots::Slots;
 use super::{Covers, Launch, Pack, SlotId};
-use crate::graph::{Graph, Layer, ParamId, Shape, Window, positions};
+use crate::graph::{Fir, Graph, Layer, ParamId, Shape, Window, positions};
 use crate::ops::moments::Region;
 use crate::ops::{
     Act, Call, RowMap, activation, add, concat, divide, fir_resample, geglu, group_norm,
@@ -89,7 +89,7 @@ pub(super) fn lower(l: &Lowering, slots: &mut Slots, id: KernelId) -> Launch {
         Layer::Downsample => at.resample(resample::Mode::Down),
         Layer::Pool { window, mode, count_padding } => at.pool(window, *mode, *count_padding),
         Layer::Interpolate { offset } => at.interpolate(*offset),
-        Layer::FirResample { up, mirror, taps } => at.fir_resample(*up, *mirror, taps),
+        Layer::FirResample { how, taps } => at.fir_resample(*how, taps),
         Layer::DivideByTime => at.divide(slots),
         Layer::Mixture { count, components } => at.mixture(slots, *count, components),
         Layer::Attention { heads, scale } => at.attention(*heads, *scale),
@@ -317,11 +317,11 @@ impl At<'_> {
         (params.into(), vec![self.slot(self.inputs[0]), self.y])
     }
 
-    fn fir_resample(&self, up: bool, mirror: bool, taps: &[f32]) -> Lowered {
+    fn fir_resample(&self, how: Fir, taps: &[f32]) -> Lowered {
         let (h, w, c) = map_size(self.shape(self.inputs[0]));
-        let mode = if up { resample::Mode::Up } else { resample::Mode::Down };
-        let edge = if mirror { fir_resample::Edge::Mirror } else { fir_resample::Edge::Zero };
-        let params = fir_resample::Params::new([self.n(), h, w, c], mode, edge, taps);
+        let mode = if how.up { resample::Mode::Up } else { resample::Mode::Down };
+        let edge = if how.mirror { fir_resample::Edge::Mirror } else { fir_resample::Edge::Zero };
+        let params = fir_resample::Params::new([self.n(), h, w, c], mode, edge, taps, how.flat);
         (params.into(), vec![self.slot(self.inputs[0]), self.y])
     }
 

@@ -148,7 +148,7 @@ fn a_config_without_a_key_takes_the_default_of_the_class() {
 #[test]
 fn unknown_classes_keys_and_values_are_named() {
     let cases: &[(Value, &[&str])] = &[
-        (json!({"_class_name": "UNet1DModel"}), &["_class_name", "UNet2DModel", "UNet1DModel"]),
+        (json!({"_class_name": "UNet3DModel"}), &["_class_name", "UNet2DModel", "UNet3DModel"]),
         (json!({"speed": 3}), &["config.json: speed", "only the keys", "norm_eps"]),
         (json!({"time_embedding_type": "none"}), &["time_embedding_type", "positional, fourier"]),
         (

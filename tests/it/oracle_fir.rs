@@ -31,7 +31,9 @@ fn matrix(p: &fir_resample::Params, size: usize) -> Vec<Vec<f64>> {
 
 pub fn fir_resample(p: &fir_resample::Params, m: &mut Memory) {
     let (h, w, c) = (p.h as usize, p.w as usize, p.c as usize);
-    let (down, across) = (matrix(p, h), matrix(p, w));
+    let identity = |i: usize| (0..h).map(|j| f64::from(u8::from(i == j))).collect();
+    let down = if p.flat == 1 { (0..h).map(identity).collect() } else { matrix(p, h) };
+    let across = matrix(p, w);
     let (ho, wo) = (down.len(), across.len());
     for i in 0..p.n as usize * ho * wo * c {
         let (n, y, x, k) = (i / (ho * wo * c), i / (wo * c) % ho, i / c % wo, i % c);

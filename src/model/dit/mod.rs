@@ -44,11 +44,9 @@ pub(super) fn build_older(keys: Keys) -> Result<Network> {
 /// How the network is sampled where no file says: guided away from its last class.
 pub(super) fn published(class: &str, network: &Network) -> Settings {
     match network.classes {
-        Some(classes) if CLASSES.contains(&class) => Settings {
-            guidance: Some(GUIDANCE),
-            null_class: Some(classes - 1),
-            ..Settings::default()
-        },
+        Some(_) if CLASSES.contains(&class) => {
+            Settings { guidance: Some(GUIDANCE), ..Settings::default() }
+        }
         _ => Settings::default(),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::config::{BlockKind, Config, Resampling, TimeShift};
 use crate::error::{Error, Result};
-use crate::graph::{GraphBuilder, NodeId};
+use crate::graph::{Fir, GraphBuilder, NodeId};
 
 /// Grows the graph block by block.
 pub(super) struct Blocks<'a> {
@@ -91,12 +91,12 @@ const FIR_UP: [f32; 4] = [0.25, 0.75, 0.75, 0.25];
 impl Blocks<'_> {
     /// Half the size behind the filter; what lies outside is zero, or mirrored.
     pub fn filtered_half(&mut self, name: &str, x: NodeId, mirror: bool) -> Result<NodeId> {
-        self.g.fir_resample(name, x, false, mirror, &FIR_DOWN)
+        self.g.fir_resample(name, x, Fir { up: false, mirror, flat: false }, &FIR_DOWN)
     }
 
     /// Twice the size before the filter.
     pub fn filtered_double(&mut self, name: &str, x: NodeId, mirror: bool) -> Result<NodeId> {
-        self.g.fir_resample(name, x, true, mirror, &FIR_UP)
+        self.g.fir_resample(name, x, Fir { up: true, mirror, flat: false }, &FIR_UP)
     }
 
     fn resized(&mut self, name: &str, x: NodeId, resize: Resize) -> Result<NodeId> {

@@ -216,7 +216,15 @@ fn file(path: &Path) -> Result<Layout> {
     let places = || SCHEDULERS.iter().map(|s| dir.join(s)).collect();
     let missing = || SchedulerAt::Missing { dir: dir.to_path_buf(), places: places() };
     let scheduler = scheduler.map_or_else(missing, SchedulerAt::Found);
-    Ok(Layout { name: name(path), config, scheduler, settings, weights })
+    Ok(Layout {
+        name: name(path),
+        config,
+        scheduler,
+        settings,
+        weights,
+        decoder: None,
+        class_names: Vec::new(),
+    })
 }
 
 /// The model whose `config.json` lies in `dir`; `named_by` gives its name.

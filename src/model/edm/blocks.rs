@@ -2,7 +2,7 @@
 //! resampling of a map.
 
 use crate::error::{Error, Result};
-use crate::graph::{GraphBuilder, NodeId, Part};
+use crate::graph::{Fir, GraphBuilder, NodeId, Part};
 use crate::ops::Act;
 
 /// What a block does to the size of its map.
@@ -128,11 +128,11 @@ impl Blocks<'_> {
             (Resize::Halve, false) => {
                 // A correlation, where the op convolves.
                 let turned: Vec<f32> = taps.iter().rev().copied().collect();
-                self.g.fir_resample(&name, x, false, false, &turned)?
+                self.g.fir_resample(&name, x, resampling(false), &turned)?
             }
             (Resize::Double, false) => {
                 let doubled: Vec<f32> = taps.iter().map(|tap| 2.0 * tap).collect();
-                self.g.fir_resample(&name, x, true, false, &doubled)?
+                self.g.fir_resample(&name, x, resampling(true), &doubled)?
             }
         };
         self.filter(conv);
@@ -154,4 +154,9 @@ impl Blocks<'_> {
         let shape = [1, 1, taps.len(), taps.len()];
         self.g.unread(format!("{conv}.resample_filter"), &shape, Some(values.collect()));
     }
+}
+
+/// Along both sides, with zeros outside.
+fn resampling(up: bool) -> Fir {
+    Fir { up, mirror: false, flat: false }
 }

@@ -21,17 +21,17 @@ impl Graph {
                 None => Ok(()),
             };
             // As the device is told it.
-            let positive = |t: &&f64| !(**t as f32 > 0.0);
+            let too_low = |t: &&f64| **t as f32 <= 0.0;
             match node.layer {
                 Layer::TimeEmbedding {
                     frequencies: Frequencies::Stored { log: true, .. }, ..
                 } => {
                     let expected = "times above 0, as the network embeds their logarithm";
-                    refuse(times.iter().find(positive), expected.into())?;
+                    refuse(times.iter().find(too_low), expected.into())?;
                 }
                 Layer::DivideByTime => {
                     let expected = "times above 0, as the network divides by them";
-                    refuse(times.iter().find(positive), expected.into())?;
+                    refuse(times.iter().find(too_low), expected.into())?;
                 }
                 Layer::LearnedTime { table } => {
                     let rows = self.param(table).shape[0];

@@ -237,7 +237,6 @@ impl Resolved {
             form: model.form,
             time: model.time,
             discrete_time: model.graph.whole_times(),
-            ..solver::Network::default()
         };
         let recorded = solver::record(scheduler, &options, network);
         let trajectory = recorded.map_err(|error| match error {

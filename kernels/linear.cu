@@ -1,4 +1,4 @@
-// y = act((load(x) W + bias + residual) * scale), with GATE (v + bias) gelu(g + bias) for the sum.
+// y = act(((load(x) W + bias) times + residual) scale); with GATE the sum is (v + b) gelu(g + b).
 // x [.., k] by row map, W packed [k][n padded to 4] (GATE: v | g), residual and y [m, n].
 // One workgroup TILE_M rows of a sample x TILE_N columns, 256 threads; see fragments and scalar.
 // Compute: 2 m k n FLOP; below 64 rows reads of W bound: k is then shared out to SPLITS workgroups.
@@ -20,6 +20,7 @@ struct Params {
     u32 into;
     u32 tiles;
     u32 bias;
+    u32 rows;
     u32 gate;
     u32 act;
     f32 scale;
@@ -51,7 +52,7 @@ struct Place {
 
 __device__ inline Place place(const Params& p, u32 number) {
     const u32 columns = parts_of(p.n, TILE_N);
-    const u32 hw = p.norm == NORM_GROUP || p.tiles > 0u ? p.hw : p.m;
+    const u32 hw = p.norm == NORM_GROUP || p.tiles > 0u || p.rows > 0u ? p.hw : p.m;
     const u32 tiles = parts_of(hw, TILE_M);
     const u32 rows = number / columns;
     const u32 sample = rows / tiles % (p.m / hw);
@@ -72,12 +73,18 @@ struct Norms {
 #ifdef NORM_ROWS
     float4 rows[TILE_M];
 #endif
-    u32 none;
+    u32 own; // where the rows of the sample begin
 };
 //!include linear_load
 
 __device__ inline void load_norms(const Params& p, const Args& a, const At& at,
     const Place& here, Norms& norms, float4* scratch) {
+    // Both norms end with all threads at a barrier.
+#ifdef SCALE_SHIFT
+    if (threadIdx.x == 0u) {
+        norms.own = map_row(p.map, a, at, here.sample) * 2u * p.k;
+    }
+#endif
 #ifdef GROUPS
     const Region from = {p.from_x, p.tiles_x, p.k};
     const Region none = {0u, 0u, 0u};
@@ -142,13 +149,16 @@ __device__ inline float4 bias_quad(
 }
 
 // Finishes the results of the slab from row `first` of the tile on.
-__device__ inline void store_results(const Params& p, const Args& a, const Place& here, u32 first,
-    Results& results) {
+__device__ inline void store_results(const Params& p, const Args& a, const At& at,
+    const Place& here, u32 first, Results& results) {
     const u32 column = 4u * (here.quad + own_quad());
     const u32 width = smaller(4u, p.n - smaller(column, p.n));
     const float4 bias = bias_quad(p, a, 0u, column, width);
 #ifdef GATE
     const float4 gate_bias = bias_quad(p, a, 1u, column, width);
+#endif
+#ifdef TIMES
+    const float4 times = row_quad(a, map_row(p.map, a, at, here.sample) * p.n + column, width);
 #endif
 #pragma unroll
     for (u32 i = 0u; i < OWN_ROWS; i++) {
@@ -158,6 +168,9 @@ __device__ inline void store_results(const Params& p, const Args& a, const Place
             float4 v = results.v[i] + bias;
 #ifdef GATE
             v = v * activate(results.v[OWN_ROWS + i] + gate_bias, ACT_GELU);
+#endif
+#ifdef TIMES
+            v = v * times;
 #endif
             results.v[i] = finish(p, a, v, element_of_y, width);
             store_quad(a, results.v[i], element_of_y, width);
@@ -189,7 +202,7 @@ __device__ inline void run(const Params& p, const Args& a, const At& at) {
     clear(sums);
     add_products(p, a, at, here, s.work.operands, s.norms, scratch, sums);
     const auto store = [&](u32 first, Results& results) {
-        store_results(p, a, here, first, results);
+        store_results(p, a, at, here, first, results);
     };
     finish_tile(p, a, at, here, sums, s.work.slab, s.end, store);
 }

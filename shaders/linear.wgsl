@@ -1,4 +1,4 @@
-// y = act((load(x) W + bias + residual) * scale), with GATE (v + bias) gelu(g + bias) for the sum.
+// y = act(((load(x) W + bias) times + residual) scale); with GATE the sum is (v + b) gelu(g + b).
 // x [.., k] by row map, W packed [k][n padded to 4] (GATE: v | g), residual and y [m, n].
 // One workgroup TILE_M rows of a sample x TILE_N columns, ROWS x 4 outputs a thread; see gemm.
 // Compute: 2 m k n FLOP; below 64 rows reads of W bound: k is then cut in SPLITS, f32 partial sums.
@@ -39,6 +39,7 @@ struct Params {
     into: u32,
     tiles: u32,
     bias: u32,
+    rows: u32,
     gate: u32,
     act: u32,
     scale: f32,
@@ -68,6 +69,9 @@ struct Params {
 #endif
 @group(0) @binding(7) var<storage, read_write> y: array<y_v>;
 #endif
+#ifdef HAS_ROWS
+@group(0) @binding(8) var<storage, read> rows: array<rows_t>;
+#endif
 
 // The part of the product that a workgroup computes: rows row .. end, columns from 4 quad on, steps
 // of k from `first_k` to `end_k`.
@@ -84,7 +88,7 @@ struct Place {
 
 fn place(number: u32) -> Place {
     let columns = (p.n + TILE_N - 1u) / TILE_N;
-    let hw = select(p.m, p.hw, p.norm == NORM_GROUP || p.tiles > 0u);
+    let hw = select(p.m, p.hw, p.norm == NORM_GROUP || p.tiles > 0u || p.rows > 0u);
     let tiles = (hw + TILE_M - 1u) / TILE_M;
     let rows = number / columns;
     let sample = rows / tiles % (p.m / hw);
@@ -106,13 +110,13 @@ fn add_products(at: Place, thread: u32, lane: u32) {
     var norm: array<vec4<f32>, ROWS / 8u>;
     for (var i = 0u; i < ROWS / 8u; i++) {
         // Rows past the end read the last one; their sums are not stored.
-        base[i] = map_row(p.map, min(at.row + 8u * i + lane, at.end - 1u)) * p.k;
+        base[i] = row_of_x(min(at.row + 8u * i + lane, at.end - 1u)) * p.k;
 #ifdef NORM_ROWS
         norm[i] = row_norms[8u * i + lane];
 #endif
     }
     for (var k = at.first_k; k < at.end_k; k += 4u) {
-        let c = channels(k, lane);
+        let c = channels(k, lane, at.sample);
         let b = weight_block(k, at.quad + thread, 0u);
 #ifdef GATE
         let gate = weight_block(k, at.quad + thread, 1u);
@@ -138,14 +142,14 @@ fn add_products(at: Place, thread: u32, lane: u32) {
     for (var i = 0u; i < LOADS; i++) {
         // Rows past the end read the last one; their sums are not stored.
         let row = min((thread + i * THREADS) / QUADS_K, TILE_M - 1u);
-        base[i] = map_row(p.map, min(at.row + row, at.end - 1u)) * p.k;
+        base[i] = row_of_x(min(at.row + row, at.end - 1u)) * p.k;
 #ifdef NORM_ROWS
         norm[i] = row_norms[row];
 #endif
     }
     for (var first = at.first_k; first < at.end_k; first += STAGE_K) {
         let k = first + 4u * a_quad;
-        let c = channels(k, lane);
+        let c = channels(k, lane, at.sample);
         for (var i = 0u; i < LOADS; i++) {
             var a = vec4<f32>();
             if k < at.end_k {
@@ -237,6 +241,9 @@ fn store_results(at: Place, thread: u32) {
 #ifdef GATE
     let gate_bias = bias_quad(1u, column, width);
 #endif
+#ifdef TIMES
+    let times = row_quad(map_row(p.map, at.sample) * p.n + column, width);
+#endif
 #ifdef PART_REDUCE
     var results = results_of_parts(at, thread);
 #else
@@ -249,6 +256,9 @@ fn store_results(at: Place, thread: u32) {
             var v = results[i] + bias;
 #ifdef GATE
             v *= activate(results[ROWS + i] + gate_bias, ACT_GELU);
+#endif
+#ifdef TIMES
+            v *= times;
 #endif
             results[i] = finish(v, first, width);
             store_quad(results[i], first, width);

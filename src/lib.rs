@@ -41,15 +41,18 @@
 //! a person has; [`graph`] is the network in plain layers; [`solver`] records a trajectory as a
 //! table; [`plan`] decides what leaves the loop, what fuses and where values live; [`program`]
 //! joins the two; [`backend`] runs it, one kernel of [`ops`] after another; [`output`] writes what
-//! came of it; [`picture`] draws the plan that [`sampler::inspect()`] tells of.
+//! came of it; [`picture`] draws the plan that [`sampler::inspect()`] tells of; [`features`] are
+//! what a classifier makes of samples, and [`metrics`] how far they are from those of a reference.
 
 pub mod backend;
 pub mod bench;
 mod beside;
 pub mod error;
+pub mod features;
 pub mod graph;
 mod json;
 mod lock;
+pub mod metrics;
 pub mod model;
 pub mod noise;
 pub mod ops;

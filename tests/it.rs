@@ -1,5 +1,7 @@
 //! The one integration binary.
 
+#[path = "it/adm.rs"]
+mod adm;
 #[path = "it/bench.rs"]
 mod bench;
 #[allow(dead_code)] // the bench says more
@@ -41,6 +43,8 @@ mod device_catalogue;
 mod device_solver;
 #[path = "it/devices.rs"]
 mod devices;
+#[path = "it/dit.rs"]
+mod dit;
 #[path = "it/edit.rs"]
 mod edit;
 #[path = "it/edm.rs"]
@@ -53,6 +57,10 @@ mod emulated;
 mod emulator;
 #[path = "it/evaluate.rs"]
 mod evaluate;
+#[path = "it/features.rs"]
+mod features;
+#[path = "it/files.rs"]
+mod files;
 #[path = "it/golden.rs"]
 mod golden;
 #[path = "it/hash_weights.rs"]
@@ -63,12 +71,16 @@ mod inspect;
 mod kernels;
 #[path = "it/levels.rs"]
 mod levels;
+#[path = "it/metrics.rs"]
+mod metrics;
 #[path = "it/mixture.rs"]
 mod mixture;
 #[path = "it/model.rs"]
 mod model;
 #[path = "it/models.rs"]
 mod models;
+#[path = "it/ncsnpp.rs"]
+mod ncsnpp;
 #[path = "it/noise.rs"]
 mod noise;
 #[path = "it/ops.rs"]

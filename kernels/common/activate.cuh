@@ -24,6 +24,11 @@ __device__ inline f32 activate(f32 x, u32 act) {
         const f32 n = e * (e + 2.0f);
         return x * (n / (n + 2.0f));
     }
+    case ACT_GELU_TANH: {
+        // (1 + tanh(u)) / 2 = 1 / (1 + e^-2u).
+        const f32 u = 0.7978846f * (x + 0.044715f * x * x * x);
+        return __fdividef(x, 1.0f + __expf(fminf(-2.0f * u, 80.0f)));
+    }
     default:
         return x;
     }

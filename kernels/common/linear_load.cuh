@@ -5,7 +5,16 @@ struct Channels {
     float4 gamma, beta, mean, rstd;
 };
 
-// Channels k .. k + 4.
+// The row map is that of samples where they have rows.
+__device__ inline u32 row_of_x(const Params& p, const Args& a, const At& at, u32 row) {
+#ifdef HAS_ROWS
+    return row;
+#else
+    return map_row(p.map, a, at, row);
+#endif
+}
+
+// Channels k .. k + 4; of the norm of a sample's rows, which it may scale and shift.
 __device__ inline Channels channels(const Params& p, const Args& a, u32 k, const Norms& norms) {
     Channels c = {zeros(), zeros(), zeros(), zeros()};
 #ifdef NORM
@@ -14,6 +23,11 @@ __device__ inline Channels channels(const Params& p, const Args& a, u32 k, const
         const u32 channel = smaller(k + i, p.k - 1u);
         element(c.gamma, i) = a.vectors[channel];
         element(c.beta, i) = a.vectors[p.k + channel];
+#ifdef SCALE_SHIFT
+        const f32 scale = 1.0f + a.rows[norms.own + channel];
+        element(c.gamma, i) *= scale;
+        element(c.beta, i) = element(c.beta, i) * scale + a.rows[norms.own + p.k + channel];
+#endif
 #ifdef GROUPS
         const float2 norm = norms.groups[group_of(channel, p.k)];
         element(c.mean, i) = norm.x;
@@ -98,7 +112,7 @@ __device__ inline f32 deviations(
 __device__ inline void load_row_norms(
     const Params& p, const Args& a, const At& at, const Place& here, Norms& norms) {
     const u32 row = threadIdx.x / SHARE;
-    const u32 base = map_row(p.map, a, at, smaller(here.row + row, here.end - 1u)) * p.k;
+    const u32 base = row_of_x(p, a, at, smaller(here.row + row, here.end - 1u)) * p.k;
     const f32 first = load_raw(p, a, base, 0u).x;
     const f32 mean = share_total(deviations(p, a, base, first, false)) / (f32)p.k;
     const f32 m2 = share_total(deviations(p, a, base, first + mean, true));

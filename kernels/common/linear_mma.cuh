@@ -32,7 +32,7 @@ __device__ inline void add_products(const Params& p, const Args& a, const At& at
     for (u32 i = 0u; i < LOADS; i++) {
         // Rows past the end read the last one; their sums are not stored.
         const u32 row = smaller(here.row + load_row(i), here.end - 1u);
-        base[i] = map_row(p.map, a, at, row) * p.k;
+        base[i] = row_of_x(p, a, at, row) * p.k;
     }
     u32 rows[BLOCKS_M];
 #pragma unroll

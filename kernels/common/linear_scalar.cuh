@@ -60,7 +60,7 @@ __device__ inline void add_products(const Params& p, const Args& a, const At& at
     for (u32 i = 0u; i < LOADS; i++) {
         // Rows past the end read the last one; their sums are not stored.
         const u32 row = smaller((thread + i * BLOCK) / QUADS_K, TILE_M - 1u);
-        base[i] = map_row(p.map, a, at, smaller(here.row + row, here.end - 1u)) * p.k;
+        base[i] = row_of_x(p, a, at, smaller(here.row + row, here.end - 1u)) * p.k;
     }
     for (u32 first = here.first_k; first < here.end_k; first += STAGE_K) {
         const u32 k = first + 4u * a_quad;

@@ -26,6 +26,11 @@ fn activate(x: V, act: u32) -> V {
             let n = e * (e + 2.0);
             return x * (n / (n + 2.0));
         }
+        case ACT_GELU_TANH: {
+            // (1 + tanh(u)) / 2 = 1 / (1 + e^-2u).
+            let u = 0.7978846 * (x + 0.044715 * x * x * x);
+            return x / (1.0 + exp(min(-2.0 * u, V(80.0))));
+        }
         default: {
             return x;
         }

@@ -11,16 +11,34 @@ struct Channels {
     rstd: vec4<f32>,
 }
 
-// Channels k .. k + 4.
-fn channels(k: u32, lane: u32) -> Channels {
+// The row map is that of samples where they have rows.
+fn row_of_x(row: u32) -> u32 {
+#ifdef HAS_ROWS
+    return row;
+#else
+    return map_row(p.map, row);
+#endif
+}
+
+// Channels k .. k + 4; of the norm of a sample's rows, which it may scale and shift.
+fn channels(k: u32, lane: u32, sample: u32) -> Channels {
     var c: Channels;
 #ifdef NORM
+#ifdef SCALE_SHIFT
+    let row = map_row(p.map, sample) * 2u * p.k;
+#endif
 #ifdef METHOD_SUBGROUP
     // Each lane loads one of the eight values, which all lanes need.
     let channel = min(k + lane % 4u, p.k - 1u);
     let affine = vectors[channel + select(0u, p.k, lane >= 4u)];
     c.gamma = gather_low(affine);
     c.beta = gather_high(affine);
+#ifdef SCALE_SHIFT
+    let own = rows[row + channel + select(0u, p.k, lane >= 4u)];
+    let scale = 1.0 + gather_low(own);
+    c.gamma *= scale;
+    c.beta = c.beta * scale + gather_high(own);
+#endif
 #ifdef GROUPS
     let norm = group_norms[group_of(channel, p.k)];
     let part = select(norm.x, norm.y, lane >= 4u);
@@ -32,6 +50,11 @@ fn channels(k: u32, lane: u32) -> Channels {
         let channel = min(k + i, p.k - 1u);
         c.gamma[i] = vectors[channel];
         c.beta[i] = vectors[p.k + channel];
+#ifdef SCALE_SHIFT
+        let scale = 1.0 + rows[row + channel];
+        c.gamma[i] *= scale;
+        c.beta[i] = c.beta[i] * scale + rows[row + p.k + channel];
+#endif
 #ifdef GROUPS
         c.mean[i] = group_norms[group_of(channel, p.k)].x;
         c.rstd[i] = group_norms[group_of(channel, p.k)].y;
@@ -139,7 +162,7 @@ fn deviations(base: u32, center: f32, squared: bool, thread: u32) -> f32 {
 fn load_row_norms(at: Place, thread: u32) {
     for (var i = 0u; i < TILE_M * SHARE / THREADS; i++) {
         let row = i * (THREADS / SHARE) + thread / SHARE;
-        let base = map_row(p.map, min(at.row + row, at.end - 1u)) * p.k;
+        let base = row_of_x(min(at.row + row, at.end - 1u)) * p.k;
         let first = load_raw(base, 0u).x;
         let mean = share_total(deviations(base, first, false, thread), thread) / f32(p.k);
         let m2 = share_total(deviations(base, first + mean, true, thread), thread);

@@ -2,7 +2,7 @@
 
 use super::timeline::{Clock, HostLog, Phase, Span, Timeline};
 use super::tune::Identity;
-use super::{Backend, Observer, RunInputs, RunStats, Session, WeightSource, packed};
+use super::{Backend, Observer, Room, RunInputs, RunStats, Session, WeightSource, packed};
 use crate::error::{Error, Result};
 use crate::ops::{Access, Buffers, Cursor, MAX_ARGS, vector_bits};
 use crate::program::{Launch, Program, Slot, SlotId, Source};
@@ -74,6 +74,10 @@ impl Backend for Cpu {
 
     fn preferred(&self) -> DType {
         DType::F32
+    }
+
+    fn room(&self) -> Result<Option<Room>> {
+        Ok(Room::of_machine())
     }
 
     fn prepare(&self, program: &Program, weights: &dyn WeightSource) -> Result<Box<dyn Session>> {

@@ -8,6 +8,7 @@ mod kept;
 pub mod null;
 mod pack;
 pub mod roofline;
+mod room;
 pub mod select;
 pub mod source;
 pub mod timeline;
@@ -17,6 +18,7 @@ pub mod wgpu;
 pub mod work;
 
 pub use pack::packed;
+pub use room::Room;
 
 use crate::error::{Error, Result};
 use crate::program::{Input, Program, Source};
@@ -176,6 +178,13 @@ pub trait Backend {
     fn supports(&self, dtype: DType) -> bool;
     /// The storage type that `--precision auto` takes.
     fn preferred(&self) -> DType;
+    /// The memory that it has left for a program; none where it does not tell.
+    ///
+    /// # Errors
+    /// `Error::Device` if it fails at that.
+    fn room(&self) -> Result<Option<Room>> {
+        Ok(None)
+    }
     /// Compiles kernels, allocates every slot and uploads weights and tables.
     fn prepare(&self, program: &Program, weights: &dyn WeightSource) -> Result<Box<dyn Session>>;
 }

@@ -124,6 +124,10 @@ pub struct TuneArgs {
 pub struct InspectArgs {
     #[command(flatten)]
     pub plan: PlanArgs,
+    /// Refuse a plan that is larger than this device's memory: auto, cpu, wgpu, wgpu:N, cuda or
+    /// cuda:N [default: ask no device]
+    #[arg(long)]
+    pub device: Option<String>,
     /// Draw which values lie where in memory, and when
     #[arg(long, value_name = "FILE.svg")]
     pub memory: Option<PathBuf>,

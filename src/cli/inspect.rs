@@ -5,26 +5,55 @@ use super::{print, print_json, say};
 use std::path::{Path, PathBuf};
 use unnoise::backend::roofline::{Kept, Peak};
 use unnoise::backend::tune::{self, Identity};
+use unnoise::backend::{Backend, select};
 use unnoise::error::{Error, Result};
 use unnoise::output::Target;
 use unnoise::picture;
 use unnoise::sampler::{self, Inspection};
+use unnoise::tensor::DType;
 
 /// Samples of a plan of which nothing was said: costs are quoted for one.
 const COUNT: usize = 1;
 
 pub fn run(args: &InspectArgs) -> Result<()> {
-    let request = args.plan.request(COUNT)?;
+    let mut request = args.plan.request(COUNT)?;
     let model = args.plan.open_model()?;
+    let device = args.device.as_deref().map(open).transpose()?;
+    if let Some(device) = &device {
+        request.precision = request.precision.on(device.as_ref());
+    }
     let pictures = pictures(args)?;
     let peak = roofline();
     let inspection = sampler::inspect(&model, &request, peak.as_ref())?;
+    if let Some(device) = &device {
+        fits(&inspection, device.as_ref())?;
+    }
     inspection.notes.iter().for_each(|note| say(&format!("note: {note}")));
     for Picture { path, what, draw } in &pictures {
         picture::save(path, &draw(&inspection))?;
         say(&format!("{}: {what}", path.display()));
     }
     if args.plan.json { print_json(&inspection) } else { print(&inspection.to_string()) }
+}
+
+/// Opens a device to ask what it has; it measures nothing.
+fn open(spec: &str) -> Result<Box<dyn Backend>> {
+    let selected = select::open(&spec.parse()?)?;
+    say(&selected.reason);
+    Ok(selected.backend)
+}
+
+/// Compares the plan's memory with the device's, as a run does.
+fn fits(inspection: &Inspection, device: &dyn Backend) -> Result<()> {
+    let needs = inspection.needs();
+    let Some(room) = device.room()? else {
+        say(&format!("{} does not tell how much memory is free", device.device()));
+        return Ok(());
+    };
+    needs.check(room, &device.device(), device.supports(DType::F16))?;
+    let (all, free) = (sampler::bytes(needs.all), sampler::bytes(room.free));
+    say(&format!("memory: {all} of the {free} that are free on {}", device.device()));
+    Ok(())
 }
 
 /// What the device that was measured last does at most. A plan is of no device, and asks none.

@@ -1,8 +1,10 @@
 //! Builds a graph layer by layer; shapes are inferred and checked as it grows.
 
+mod filters;
+mod tokens;
+
 use super::{
-    Filter, Frequencies, Graph, Layer, Node, NodeId, Param, ParamId, Part, Shape, Stored, Unread,
-    Window,
+    Frequencies, Graph, Layer, Node, NodeId, Param, ParamId, Part, Shape, Stored, Unread, Window,
 };
 use crate::error::{Error, Result};
 use crate::ops::{Act, pool};
@@ -129,20 +131,30 @@ impl GraphBuilder {
         self.push(name, Layer::Linear { weight, bias }, &[x], shape)
     }
 
-    /// Those rows of the linear layer `name` that are of kind `part`: one of several that are stored
-    /// as one.
+    /// Those rows of the linear layer `name` that are of kind `part`: one of several that are
+    /// stored as one.
     pub fn linear_part(&mut self, name: &str, x: NodeId, out: usize, part: Part) -> NodeId {
+        self.linear_of(&format!("{name}.{}", part.part), name, x, out, Stored::Rows(part))
+    }
+
+    /// The linear layer `label`, whose parameters are stored so in those of `name`.
+    pub fn linear_of(
+        &mut self,
+        label: &str,
+        name: &str,
+        x: NodeId,
+        out: usize,
+        stored: Stored,
+    ) -> NodeId {
+        let sides = [out, self.shape(x).channels()];
         let shape = match self.shape(x) {
             Shape::Map { h, w, .. } => Shape::Map { h, w, c: out },
             Shape::Row { .. } => Shape::Row { c: out },
         };
-        let stored = Stored::Rows(part);
-        let sides = [out, self.shape(x).channels()];
         let weight = Param { stored, ..Param::new(format!("{name}.weight"), &sides) };
         let bias = Param { stored, ..Param::new(format!("{name}.bias"), &[out]) };
         let (weight, bias) = (self.stored(weight), Some(self.stored(bias)));
-        let name = format!("{name}.{}", part.part);
-        self.push(&name, Layer::Linear { weight, bias }, &[x], shape)
+        self.push(label, Layer::Linear { weight, bias }, &[x], shape)
     }
 
     /// A convolution with `pad` before and `pad_end` after each side.
@@ -175,28 +187,6 @@ impl GraphBuilder {
         Ok(self.push(name, Layer::Conv2d { weight, bias, window }, &[x], shape))
     }
 
-    /// A `k x k` convolution with a pixel of the map in every place, then `taps` in both directions
-    /// and every other pixel: as one, with more zeros around the map.
-    pub fn conv2d_down(
-        &mut self,
-        name: &str,
-        x: NodeId,
-        out: usize,
-        k: usize,
-        taps: &[f32],
-    ) -> Result<NodeId> {
-        let c = self.shape(x).channels();
-        let size = k + taps.len() - 1;
-        let before = k / 2 + (taps.len() - 1) / 2;
-        let window = Window::square(size, 2, (before, (size - 2).saturating_sub(before)));
-        let shape = self.under(name, x, window, out)?;
-        let stored = Stored::Filtered(Filter::new(taps));
-        let weight = Param::new(format!("{name}.weight"), &[out, c, size, size]);
-        let weight = self.stored(Param { stored, ..weight });
-        let bias = Some(self.param(format!("{name}.bias"), &[out]));
-        Ok(self.push(name, Layer::Conv2d { weight, bias, window }, &[x], shape))
-    }
-
     /// The map of `c` channels that a window leaves of x.
     fn under(&self, name: &str, x: NodeId, window: Window, c: usize) -> Result<Shape> {
         let Shape::Map { h, w, .. } = self.shape(x) else { return Err(self.not_a_map(name)) };
@@ -213,6 +203,29 @@ impl GraphBuilder {
     }
 
     pub fn group_norm(&mut self, name: &str, x: NodeId, groups: usize, eps: f64) -> Result<NodeId> {
+        let c = self.norm_channels(name, x, groups)?;
+        let gamma = self.param(format!("{name}.weight"), &[c]);
+        let beta = self.param(format!("{name}.bias"), &[c]);
+        let shape = self.shape(x);
+        Ok(self.push(name, Layer::GroupNorm { gamma, beta, groups, eps }, &[x], shape))
+    }
+
+    /// The same without weights.
+    pub fn bare_group_norm(
+        &mut self,
+        name: &str,
+        x: NodeId,
+        groups: usize,
+        eps: f64,
+    ) -> Result<NodeId> {
+        let c = self.norm_channels(name, x, groups)?;
+        let (gamma, beta) = (self.constant(&[c], 1.0), self.constant(&[c], 0.0));
+        let shape = self.shape(x);
+        Ok(self.push(name, Layer::GroupNorm { gamma, beta, groups, eps }, &[x], shape))
+    }
+
+    /// The channels of x, which the groups of a norm must divide.
+    fn norm_channels(&self, name: &str, x: NodeId, groups: usize) -> Result<usize> {
         let c = self.shape(x).channels();
         if groups == 0 || !c.is_multiple_of(groups) {
             return Err(Error::invalid(
@@ -222,10 +235,7 @@ impl GraphBuilder {
                 "correct norm_num_groups or block_out_channels in config.json",
             ));
         }
-        let gamma = self.param(format!("{name}.weight"), &[c]);
-        let beta = self.param(format!("{name}.bias"), &[c]);
-        let shape = self.shape(x);
-        Ok(self.push(name, Layer::GroupNorm { gamma, beta, groups, eps }, &[x], shape))
+        Ok(c)
     }
 
     pub fn layer_norm(&mut self, name: &str, x: NodeId, eps: f64) -> NodeId {
@@ -333,31 +343,6 @@ impl GraphBuilder {
     ) -> Result<NodeId> {
         let Shape::Map { c, .. } = self.shape(x) else { return Err(self.not_a_map(name)) };
         Ok(self.push(name, Layer::Interpolate { offset }, &[x], Shape::Map { h, w, c }))
-    }
-
-    /// Filters and halves or doubles a map ([`Layer::FirResample`]).
-    pub fn fir_resample(
-        &mut self,
-        name: &str,
-        x: NodeId,
-        up: bool,
-        mirror: bool,
-        taps: &[f32],
-    ) -> Result<NodeId> {
-        let Shape::Map { h, w, c } = self.shape(x) else { return Err(self.not_a_map(name)) };
-        // A mirrored pixel must be there.
-        let least = if mirror { taps.len() / 2 } else { 1 };
-        if h.min(w) < least.max(if up { 1 } else { 2 }) {
-            return Err(Error::invalid(
-                name,
-                format!("a map of at least {least}x{least}"),
-                format!("{h}x{w}"),
-                "use a larger sample_size or fewer blocks",
-            ));
-        }
-        let (h, w) = if up { (2 * h, 2 * w) } else { (h / 2, w / 2) };
-        let layer = Layer::FirResample { up, mirror, taps: taps.to_vec() };
-        Ok(self.push(name, layer, &[x], Shape::Map { h, w, c }))
     }
 
     /// x over the time ([`Layer::DivideByTime`]).

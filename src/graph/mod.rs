@@ -6,9 +6,12 @@
 
 mod builder;
 mod display;
+mod positions;
 mod stored;
+mod times;
 
 pub use builder::GraphBuilder;
+pub use positions::positions;
 pub use stored::{Filter, Param, Part, Stored, Unread};
 
 use crate::ops::{Act, pool};
@@ -165,6 +168,15 @@ pub enum Layer {
     },
     /// `x (1 + s) + t` with the row input `[s | t]`.
     ScaleShift,
+    /// x times the row input.
+    Multiply,
+    /// x plus the fixed embedding of the place of each pixel ([`positions`]).
+    AddPositions,
+    /// Channels `[side, side, c]` of a token become the pixels of its patch
+    /// ([`crate::ops::unpatchify`]).
+    Unpatchify {
+        side: usize,
+    },
     /// Channels of a, then of b.
     Concat,
     /// Nearest, twice the size.

@@ -20,6 +20,8 @@ pub enum Stored {
     Whole,
     /// Some of its rows, as the queries are of a fused projection.
     Rows(Part),
+    /// Of as many equal chunks of its rows as `of` those that are named, in their order.
+    Chunks { of: usize, taken: &'static [usize] },
     /// All of it times a number.
     Times(f32),
     /// No file holds it: every element is this.
@@ -92,6 +94,7 @@ impl Param {
             Stored::Constant(_) => return None,
             Stored::Rows(Part { parts, .. }) => shape[0] *= parts,
             Stored::Filtered(filter) => shape[2..].iter_mut().for_each(|n| *n -= filter.more()),
+            Stored::Chunks { of, taken } => shape[0] = shape[0] / taken.len().max(1) * of,
             Stored::Whole | Stored::Times(_) => {}
         }
         Some(shape)
@@ -104,6 +107,10 @@ impl Param {
             Stored::Times(factor) => tensor.into_iter().map(|v| v * factor).collect(),
             Stored::Constant(value) => vec![value; self.elements()],
             Stored::Filtered(filter) => filter.join(&tensor, &self.shape),
+            Stored::Chunks { of, taken } => {
+                let chunk = tensor.len() / of.max(1);
+                taken.iter().flat_map(|i| &tensor[i * chunk..][..chunk]).copied().collect()
+            }
             Stored::Rows(Part { part, parts, run }) => {
                 let row = self.shape[1..].iter().product::<usize>();
                 let runs = tensor.chunks_exact((run * row).max(1)).skip(part).step_by(parts);
@@ -121,13 +128,15 @@ impl Param {
         match self.stored {
             Stored::Constant(_) => 0,
             Stored::Filtered(_) => self.tensor().map_or(0, |shape| shape.iter().product()),
-            Stored::Whole | Stored::Times(_) | Stored::Rows(_) => self.elements(),
+            Stored::Whole | Stored::Times(_) | Stored::Rows(_) | Stored::Chunks { .. } => {
+                self.elements()
+            }
         }
     }
 }
 
-/// A tensor that a checkpoint may hold though sampling does not read it: a buffer that the network's
-/// code already says, or a layer of the training alone.
+/// A tensor that a checkpoint may hold though sampling does not read it: a buffer that the
+/// network's code already says, or a layer of the training alone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unread {
     pub name: String,

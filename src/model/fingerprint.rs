@@ -17,7 +17,7 @@ impl Model {
             hash.update(&(bytes.len() as u64).to_le_bytes());
             hash.update(bytes);
         };
-        part(self.config.as_bytes());
+        part(self.config.text.as_bytes());
         part(self.scheduler.text()?.text.as_bytes());
         part(format!("{:?}", self.settings.null_class).as_bytes());
         for file in self.open_weights()?.files() {

@@ -110,6 +110,11 @@ impl<'a> Keys<'a> {
         Error::invalid(format!("{}: {key}", self.origin), expected, found, CORRECT)
     }
 
+    /// Whether the key is there and not taken yet.
+    pub fn has(&self, key: &str) -> bool {
+        self.map.contains_key(key)
+    }
+
     /// A key that nobody took, if there is one.
     pub fn left(&self) -> Option<&str> {
         self.map.keys().next().map(String::as_str)

@@ -1,7 +1,9 @@
 //! Where a model's files are: built in, in a diffusers folder, or around a `.safetensors` file.
 
 use super::builtin::{Builtin, MODELS};
+use super::header::{self, Header};
 use super::keys::Keys;
+use super::pickle;
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -90,6 +92,7 @@ pub(super) fn find(spec: &str) -> Result<Layout> {
     let is_weights = path.extension().is_some_and(|e| e == "safetensors");
     match (path.exists(), is_weights) {
         (true, true) => file(path),
+        (true, false) if pickle::is_pickle(path) => Err(pickle::refused(path)),
         (true, false) => Err(not_a_model(spec, "a file of another kind")),
         (false, _) => Err(not_a_model(spec, "no such file or folder")),
     }
@@ -108,12 +111,15 @@ fn not_a_model(spec: &str, found: &str) -> Error {
     )
 }
 
-/// A folder: `config.json` lies in it, or it is a pipeline with a `unet` folder.
+/// A folder: `config.json` lies in it, or it is a pipeline with one for its network.
 fn folder(path: &Path) -> Result<Layout> {
     if path.join("config.json").is_file() {
         return at(path, path, WeightsAt::Folder(path.to_path_buf()));
     }
     let index = path.join("model_index.json");
+    if let (false, Some(pickle)) = (index.is_file(), pickle::in_folder(path)) {
+        return Err(pickle::refused(&pickle));
+    }
     if !index.is_file() {
         return Err(Error::invalid(
             path.display().to_string(),
@@ -122,48 +128,65 @@ fn folder(path: &Path) -> Result<Layout> {
             "give the folder that diffusers' save_pretrained wrote",
         ));
     }
-    check_pipeline(&read(&index)?)?;
-    let unet = path.join("unet");
-    at(path, &unet, WeightsAt::Folder(unet.clone()))
+    let network = path.join(check_pipeline(&read(&index)?)?);
+    at(path, &network, WeightsAt::Folder(network.clone()))
 }
 
-/// `model_index.json` names the class of every part: those of an unconditional pipeline.
-fn check_pipeline(index: &Text) -> Result<()> {
+/// The networks of pipelines: their folder and their classes.
+const NETWORKS: [(&str, &[&str]); 2] =
+    [("unet", &["UNet2DModel"]), ("transformer", &["DiTTransformer2DModel", "Transformer2DModel"])];
+
+/// `model_index.json` names the class of every part: a network and a scheduler. Gives the network's
+/// folder.
+fn check_pipeline(index: &Text) -> Result<&'static str> {
     let mut keys = Keys::parse(&index.text, &index.origin)?;
-    keys.take("unet", "[\"diffusers\", \"UNet2DModel\"]", (), |v| {
-        (v.get(1)?.as_str()? == "UNet2DModel").then_some(())
-    })?;
+    let named = NETWORKS.into_iter().find(|(name, _)| keys.has(name)).unwrap_or(NETWORKS[0]);
+    let (network, classes) = named;
+    let expected = format!("[\"diffusers\", one of {}]", classes.join(", "));
+    keys.take(network, &expected, (), |v| classes.contains(&v.get(1)?.as_str()?).then_some(()))?;
     keys.take("scheduler", "[library, class]", (), |v| v.get(1)?.as_str().map(|_| ()))?;
-    let Some(part) = keys.left() else { return Ok(()) };
+    let Some(part) = keys.left() else { return Ok(network) };
     Err(Error::invalid(
         index.origin.clone(),
-        "a pipeline of only unet and scheduler",
+        format!("a pipeline of only {network} and scheduler"),
         format!("also {part}"),
         "use a pixel-space pipeline such as DDPMPipeline",
     ))
 }
 
-/// A weights file with its `config.json` beside it.
+/// A weights file with its `config.json` beside it, or its configuration in its header.
 fn file(path: &Path) -> Result<Layout> {
     let dir = match path.parent() {
         Some(p) if !p.as_os_str().is_empty() => p,
         _ => Path::new("."),
     };
-    at(path, dir, WeightsAt::File(path.to_path_buf()))
+    let weights = WeightsAt::File(path.to_path_buf());
+    if dir.join("config.json").exists() {
+        return at(path, dir, weights);
+    }
+    let Header { config, scheduler, settings } = header::read(path)?;
+    let places = || SCHEDULERS.iter().map(|s| dir.join(s)).collect();
+    let missing = || SchedulerAt::Missing { dir: dir.to_path_buf(), places: places() };
+    let scheduler = scheduler.map_or_else(missing, SchedulerAt::Found);
+    Ok(Layout { name: name(path), config, scheduler, settings, weights })
 }
 
 /// The model whose `config.json` lies in `dir`; `named_by` gives its name.
 fn at(named_by: &Path, dir: &Path, weights: WeightsAt) -> Result<Layout> {
-    let name = named_by.canonicalize().ok().and_then(|p| Some(p.file_stem()?.to_owned()));
-    let name = name.unwrap_or_else(|| named_by.as_os_str().to_owned());
     let settings = dir.join("unnoise.json");
     Ok(Layout {
-        name: name.to_string_lossy().into_owned(),
+        name: name(named_by),
         config: read(&dir.join("config.json"))?,
         scheduler: scheduler(dir)?,
         settings: settings.is_file().then(|| read(&settings)).transpose()?,
         weights,
     })
+}
+
+/// The name of a folder or a file, without what says its kind.
+fn name(path: &Path) -> String {
+    let name = path.canonicalize().ok().and_then(|p| Some(p.file_stem()?.to_owned()));
+    name.unwrap_or_else(|| path.as_os_str().to_owned()).to_string_lossy().into_owned()
 }
 
 /// The scheduler's configuration: in `dir`, or in the pipeline that `dir` is a part of.
@@ -182,21 +205,15 @@ fn scheduler(dir: &Path) -> Result<SchedulerAt> {
 /// The weights in `dir`.
 pub(super) fn weights_in(dir: &Path) -> Result<PathBuf> {
     let places: Vec<PathBuf> = WEIGHTS.iter().map(|w| dir.join(w)).collect();
-    if let Some(found) = places.iter().find(|p| p.is_file()) {
+    if let Some(found) = places.iter().find(|p| p.exists()) {
         return Ok(found.clone());
     }
-    let is_pickle = |p: &Path| p.extension().is_some_and(|e| e == "bin");
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let (found, action) = match entries.map(|e| e.path()).find(|p| is_pickle(p)) {
-        Some(bin) => (
-            format!("only {}", bin.display()),
-            "convert it: load the folder with diffusers and save it with \
-             save_pretrained(folder, safe_serialization=True)",
-        ),
-        None => ("none of them".to_string(), "put the weights there; inspect works without them"),
-    };
+    if let Some(pickle) = pickle::in_folder(dir) {
+        return Err(pickle::refused(&pickle));
+    }
     let expected = format!("weights at {}", list(&places));
-    Err(Error::invalid(dir.display().to_string(), expected, found, action))
+    let action = "put the weights there; inspect works without them";
+    Err(Error::invalid(dir.display().to_string(), expected, "none of them", action))
 }
 
 fn list(places: &[PathBuf]) -> String {

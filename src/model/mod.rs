@@ -2,15 +2,23 @@
 //!
 //! [`Model::open`] reads configurations only; [`Model::weights`] opens and checks the weights.
 
+mod adm;
 mod builtin;
+mod dit;
 mod edm;
+mod extractor;
+mod files;
 mod fingerprint;
+mod header;
 mod keys;
 mod layout;
 mod mixture;
+mod pickle;
 mod settings;
 mod unet2d;
 
+pub use extractor::{DIGITS_CLASSIFIER, Extractor};
+pub use files::{Files, WeightFile};
 pub use mixture::{Mixture, SCHEDULES};
 pub use settings::Settings;
 
@@ -42,8 +50,11 @@ pub struct Model {
     pub time: Option<TimeInput>,
     /// The data itself, where its denoiser is known exactly and there is no network.
     pub mixture: Option<Mixture>,
-    /// The text of its configuration.
-    config: String,
+    /// `_class_name`.
+    class: String,
+    /// The text of its configuration, and where it is.
+    config: Text,
+    settings_at: Option<String>,
     scheduler: SchedulerAt,
     /// What `unnoise.json` says.
     pub settings: Settings,
@@ -52,7 +63,7 @@ pub struct Model {
 
 impl Model {
     /// Opens a built-in name, a folder in diffusers' layout or a `.safetensors` file with its
-    /// `config.json` beside it. Reads no weights.
+    /// `config.json` beside it or in its header. Reads no weights.
     ///
     /// Fails if there is no such model, a configuration file is missing or malformed, or the
     /// network is of a class or has an option that is not covered.
@@ -60,14 +71,15 @@ impl Model {
         let files = layout::find(spec)?;
         let keys = Keys::parse(&files.config.text, &files.config.origin)?;
         let class = keys.class()?.to_string();
-        let Some((_, build)) = CLASSES.iter().find(|(name, _)| *name == class) else {
+        let known = CLASSES.iter().chain(REFUSED).find(|(name, _)| *name == class);
+        let Some((_, build)) = known else {
             let names: Vec<_> = CLASSES.iter().map(|(name, _)| *name).collect();
             return Err(keys.bad("_class_name", names.join(" or "), class));
         };
         let network = build(keys)?;
         let settings = match &files.settings {
             Some(file) => Settings::parse(&file.text, &file.origin, network.classes)?,
-            None => Settings::default(),
+            None => dit::published(&class, &network),
         };
         let null_class = settings.null_class.or(network.null_class);
         let mut settings = Settings { null_class, ..settings };
@@ -87,7 +99,9 @@ impl Model {
             form: network.form,
             time: network.time,
             mixture: network.mixture,
-            config: files.config.text,
+            class,
+            config: files.config,
+            settings_at: files.settings.map(|text| text.origin),
             scheduler,
             settings,
             weights: files.weights,
@@ -193,9 +207,16 @@ type Build = fn(Keys) -> Result<Network>;
 /// The classes of denoiser, as `_class_name` calls them.
 const CLASSES: &[(&str, Build)] = &[
     ("UNet2DModel", unet2d::build),
+    (dit::CLASSES[0], dit::build),
+    (dit::CLASSES[1], dit::build_older),
+    ("UNetModel", adm::build),
     ("GaussianMixture", mixture::build),
     ("EDMPrecond", edm::edm),
     ("VPPrecond", edm::vp),
     ("VEPrecond", edm::ve),
     ("iDDPMPrecond", edm::iddpm),
 ];
+
+/// Classes of which an error can say more than that they are not known.
+const REFUSED: &[(&str, Build)] =
+    &[("SuperResModel", adm::super_resolution), ("EncoderUNetModel", adm::classifier)];

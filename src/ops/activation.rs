@@ -1,10 +1,11 @@
-//! `y = act(x)`: SiLU x / (1 + e^-x), GELU (erf form), ReLU, Mish x tanh(ln(1 + e^x)).
+//! `y = act(x)`: SiLU x / (1 + e^-x), GELU (erf form, or its approximation by tanh, Hendrycks &
+//! Gimpel 2016, arXiv:1606.08415, section 2), ReLU, Mish x tanh(ln(1 + e^x)).
 
 use super::cases::{MapCase, row_maps};
 use super::random::Random;
 use super::{Arg, Buffers, Case, CaseArg, Cursor, Op, RowMap, Span, parallel, params, words};
 
-/// The activations of the field's UNets.
+/// The activations of the field's networks.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Act {
@@ -13,6 +14,7 @@ pub enum Act {
     Gelu = 2,
     Relu = 3,
     Mish = 4,
+    GeluTanh = 5,
 }
 
 pub(super) const CONSTANTS: &[(&str, u32)] = &[
@@ -21,6 +23,7 @@ pub(super) const CONSTANTS: &[(&str, u32)] = &[
     ("ACT_GELU", Act::Gelu as u32),
     ("ACT_RELU", Act::Relu as u32),
     ("ACT_MISH", Act::Mish as u32),
+    ("ACT_GELU_TANH", Act::GeluTanh as u32),
 ];
 
 params! {
@@ -48,6 +51,7 @@ impl parallel::Loop for Apply<'_> {
             a if a == Act::Gelu as u32 => values.iter_mut().for_each(|v| *v = gelu(*v)),
             a if a == Act::Relu as u32 => values.iter_mut().for_each(|v| *v = relu(*v)),
             a if a == Act::Mish as u32 => values.iter_mut().for_each(|v| *v = mish(*v)),
+            a if a == Act::GeluTanh as u32 => values.iter_mut().for_each(|v| *v = gelu_tanh(*v)),
             _ => {}
         }
     }
@@ -60,6 +64,13 @@ fn silu(x: f32) -> f32 {
 
 fn gelu(x: f32) -> f32 {
     0.5 * x * (1.0 + libm::erff(x * std::f32::consts::FRAC_1_SQRT_2))
+}
+
+/// `(1 + tanh(u)) / 2 = 1 / (1 + e^-2u)`.
+#[inline(always)]
+fn gelu_tanh(x: f32) -> f32 {
+    let u = 0.797_884_6 * (x + 0.044_715 * x * x * x);
+    x / (1.0 + exp(-2.0 * u))
 }
 
 /// Keeps a NaN, which `f32::max` would drop.
@@ -134,7 +145,7 @@ impl Op for Params {
     fn cases() -> Vec<Case> {
         let mut random = Random::new(Self::NAME);
         let mut cases = Vec::new();
-        for act in [Act::None, Act::Silu, Act::Gelu, Act::Relu, Act::Mish] {
+        for act in [Act::None, Act::Silu, Act::Gelu, Act::Relu, Act::Mish, Act::GeluTanh] {
             let mut x = random.uniform(35, 8.0);
             x[..8].copy_from_slice(&[0.0, -0.0, 30.0, -30.0, 88.0, -88.0, 300.0, -300.0]);
             for rows in [false, true] {

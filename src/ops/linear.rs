@@ -1,4 +1,4 @@
-//! `y = act((load(x) W + bias + residual) * scale)`: rows of x, through a row map, times a matrix.
+//! `y = act(((load(x) W + bias) * times + residual) * scale)`: rows of x times a matrix.
 //!
 //! Loading may normalise (`norm`, see [`Norm`]: over groups of channels of a sample of `hw` rows,
 //! by the [moments](super::moments) of x, or over each row) and activate (`act_in`). `weight` is
@@ -7,6 +7,10 @@
 //! gates, and `(value + bias) * gelu(gate + bias)` stands for the sum (Shazeer 2020,
 //! arXiv:2002.05202, eq. 6). `vectors` holds gamma and beta of the norm, if there is one, then the
 //! bias, if `bias`. `skip` is the residual. If `tiles > 0`, the moments of y go to `moments`.
+//!
+//! `rows` says what `rows` holds for each sample ([`Rows`]): what scales and shifts the norm on
+//! load (`[scale | shift]`, as in `scale_shift`), or `times`, a gate. The row map finds them, and
+//! rows of x where there are none.
 
 mod cases;
 mod tiles;
@@ -23,6 +27,18 @@ use std::cell::RefCell;
 
 /// Rows of one product.
 const BLOCK: usize = 128;
+
+/// What rows of vectors do.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// There are none: the row map is of x.
+    None = 0,
+    /// `h (1 + scale) + shift` of the norm h of each row of x.
+    ScaleShift = 1,
+    /// The factors of y, before the residual.
+    Times = 2,
+}
 
 /// Work memory of a thread: the rows of a block as loaded, and values beside gates.
 #[derive(Default)]
@@ -54,6 +70,7 @@ params! {
         pub into: u32,
         pub tiles: u32,
         pub bias: u32,
+        pub rows: u32,
         pub gate: u32,
         pub act: u32,
         pub scale: f32,
@@ -66,10 +83,29 @@ impl Params {
         if self.gate != 0 { 2 * self.n } else { self.n }
     }
 
-    /// Rows that are normalised or measured together; all of them if none are.
+    /// Rows of x that have a sample's statistics or vectors in common; all of them if none do.
     pub fn sample_rows(&self) -> u32 {
-        let by_sample = self.norm == Norm::Group as u32 || self.tiles > 0;
+        let by_sample = self.norm == Norm::Group as u32 || self.tiles > 0 || self.rows > 0;
         if by_sample { self.hw } else { self.m }
+    }
+
+    /// The row map of x, and that of samples.
+    fn maps(&self) -> (RowMap, RowMap) {
+        match self.rows {
+            0 => (self.map, RowMap::IDENTITY),
+            _ => (RowMap::IDENTITY, self.map),
+        }
+    }
+
+    /// Vectors that the row map is for: rows of x, or samples.
+    fn mapped(&self) -> u32 {
+        if self.rows > 0 { self.m / self.hw.max(1) } else { self.m }
+    }
+
+    /// Elements of one of `rows`.
+    fn row_width(&self) -> usize {
+        let shifts = self.rows == Rows::ScaleShift as u32;
+        if shifts { 2 * self.k as usize } else { self.n as usize }
     }
 
     /// Elements of `vectors` before the bias.
@@ -84,8 +120,14 @@ impl Params {
         [region(self.from_x, self.tiles_x, self.k), region(self.into, self.tiles, self.n)]
     }
 
-    /// Rows of x from number `first` on, normalised and activated.
-    fn load(&self, vectors: &[f32], stats: &[Vec<(f64, f64)>], first: usize, work: &mut Scratch) {
+    /// Rows of x from number `first` on, normalised and activated; `row` gives those of samples.
+    fn load<'a>(
+        &self,
+        (vectors, stats): (&[f32], &[Vec<(f64, f64)>]),
+        row: impl Fn(usize) -> &'a [f32],
+        first: usize,
+        work: &mut Scratch,
+    ) {
         let k = self.k as usize;
         let Scratch { rows, loaded, .. } = work;
         loaded.resize(rows.len(), 0.0);
@@ -94,19 +136,37 @@ impl Params {
             return parallel::vectorized(Apply { act: self.act_in, values: loaded });
         }
         let (gamma, beta) = vectors[..2 * k].split_at(k);
-        let affine = Affine { gamma, beta, row: &[], act: self.act_in };
-        if self.norm == Norm::Layer as u32 {
-            return affine.by_row(self.eps, rows, loaded);
-        }
         // The rows of one sample together.
-        let (hw, count) = (self.hw as usize, rows.len() / k);
+        let (hw, count) = (self.sample_rows() as usize, rows.len() / k);
         let mut done = 0;
         while done < count {
             let sample = (first + done) / hw;
             let end = ((sample + 1) * hw - first).min(count);
             let part = done * k..end * k;
-            affine.by_group(&stats[sample], &rows[part.clone()], &mut loaded[part]);
+            let shifts = self.rows == Rows::ScaleShift as u32;
+            let row = if shifts { row(sample) } else { &[] };
+            let affine = Affine { gamma, beta, row, act: self.act_in };
+            let (rows, loaded) = (&rows[part.clone()], &mut loaded[part]);
+            match stats.get(sample) {
+                Some(stats) => affine.by_group(stats, rows, loaded),
+                None => affine.by_row(self.eps, rows, loaded),
+            }
             done = end;
+        }
+    }
+
+    /// `(sum + bias) * times` of rows of y from number `first` on.
+    fn times<'a>(
+        &self,
+        bias: &[f32],
+        row: impl Fn(usize) -> &'a [f32],
+        first: usize,
+        y: &mut [f32],
+    ) {
+        for (i, y) in y.chunks_exact_mut(self.n as usize).enumerate() {
+            y.iter_mut().zip(bias).for_each(|(y, bias)| *y += bias);
+            let times = row((first + i) / self.hw as usize);
+            y.iter_mut().zip(times).for_each(|(y, times)| *y *= times);
         }
     }
 
@@ -133,16 +193,18 @@ impl Op for Params {
         Arg::maybe("cond"),
         Arg::maybe("skip").wide("STORE4"),
         Arg::write("y").wide("STORE4"),
+        Arg::maybe("rows"),
     ];
     const FIELDS: &'static [(&'static str, usize)] = Params::OFFSETS;
 
     fn elements(&self, arg: usize) -> usize {
         match arg {
-            0 => self.map.vectors(self.m) * self.k as usize,
+            0 => self.maps().0.vectors(self.m) * self.k as usize,
             1 => (self.k * self.columns().next_multiple_of(4)) as usize,
             2 => self.vectors() + (self.bias * self.columns()) as usize,
             3 => super::moments::reach(&self.regions()),
-            4 => self.m as usize,
+            4 => self.mapped() as usize,
+            7 => self.maps().1.vectors(self.mapped()) * self.row_width(),
             _ => (self.m * self.n) as usize,
         }
     }
@@ -156,6 +218,8 @@ impl Op for Params {
         defines.extend(flag("GATE", self.gate != 0));
         defines.extend(flag("STORE_MOMENTS", self.tiles > 0));
         defines.extend(flag("BIAS", self.bias != 0));
+        defines.extend(flag("SCALE_SHIFT", self.rows == Rows::ScaleShift as u32));
+        defines.extend(flag("TIMES", self.rows == Rows::Times as u32));
         let act = |name, act: u32| (act != Act::None as u32).then_some((name, act));
         defines.extend(act("ACT_IN", self.act_in));
         defines.extend(act("ACT", self.act));
@@ -169,7 +233,8 @@ impl Op for Params {
     }
     fn reach(&self, arg: usize, span: &Span) -> usize {
         match arg {
-            0 => self.map.reach(self.m, span) * self.k as usize,
+            0 => self.maps().0.reach(self.m, span) * self.k as usize,
+            7 => self.maps().1.reach(self.mapped(), span) * self.row_width(),
             _ => self.elements(arg),
         }
     }
@@ -177,13 +242,14 @@ impl Op for Params {
         2 * self.m as u64 * self.k as u64 * self.columns() as u64
     }
     fn reference(&self, cursor: Cursor, buffers: &mut Buffers) {
-        let [x, weight, vectors, _, cond, skip, ..] = buffers.read;
+        let [x, weight, vectors, _, cond, skip, _, rows, ..] = buffers.read;
         let [_, _, _, moments, _, _, y, ..] = &mut buffers.write;
         let (k, n, columns) = (self.k as usize, self.n as usize, self.columns() as usize);
         let weight = View::rows(weight, k, columns, columns.next_multiple_of(4));
         let bias = if self.bias != 0 { &vectors[self.vectors()..][..columns] } else { &[] };
+        let times = self.rows == Rows::Times as u32;
         let epilogue = Epilogue {
-            bias: if self.gate != 0 { &[] } else { bias },
+            bias: if self.gate != 0 || times { &[] } else { bias },
             scale: self.scale,
             act: self.act,
         };
@@ -193,20 +259,25 @@ impl Op for Params {
         let stats = |n| on_load::groups(&[from], moments, n, self.groups, self.eps);
         let stats: Vec<_> = (0..samples).map(stats).collect();
         let plain = self.norm == Norm::None as u32 && self.act_in == Act::None as u32;
+        let (of_x, of_samples) = self.maps();
+        let row_of = |sample| {
+            let row = of_samples.row(cursor, words(cond), sample);
+            &rows[row * self.row_width()..][..self.row_width()]
+        };
         let y = &mut y[..self.elements(6)];
         parallel::blocks(y, n, BLOCK, |first, y| {
             let rows = y.len() / n;
             let residual = skip.get(first * n..(first + rows) * n).unwrap_or_default();
             SCRATCH.with_borrow_mut(|work| {
-                let block = if plain && self.map == RowMap::IDENTITY {
+                let block = if plain && of_x == RowMap::IDENTITY {
                     &x[first * k..][..rows * k]
                 } else {
                     work.rows.clear();
                     for i in first..first + rows {
-                        let row = self.map.row(cursor, words(cond), i);
+                        let row = of_x.row(cursor, words(cond), i);
                         work.rows.extend_from_slice(&x[row * k..][..k]);
                     }
-                    self.load(vectors, &stats, first, work);
+                    self.load((vectors, &stats), row_of, first, work);
                     &work.loaded
                 };
                 let block = View::rows(block, rows, k, k);
@@ -218,6 +289,9 @@ impl Op for Params {
                     matrix::product(block, weight, y, n, false);
                 }
             });
+            if times {
+                self.times(bias, row_of, first, y);
+            }
             epilogue.apply(y, n, &[], residual);
         });
         if self.tiles > 0 {

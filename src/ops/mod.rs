@@ -39,6 +39,7 @@ pub mod matrix_multiply_add;
 pub mod mixture;
 pub mod model_input;
 pub mod moments;
+pub mod multiply;
 pub mod multiply_add;
 pub mod noise;
 pub mod pool;
@@ -49,6 +50,7 @@ pub mod scale_shift;
 pub mod solver_step;
 pub mod time_embedding;
 pub mod trace;
+pub mod unpatchify;
 
 pub use activation::Act;
 pub use cases::{Case, CaseArg};
@@ -270,6 +272,7 @@ catalogue! {
     matrix_multiply_add: MatrixMultiplyAdd,
     mixture: Mixture,
     model_input: ModelInput,
+    multiply: Multiply,
     multiply_add: MultiplyAdd,
     noise: Noise,
     pool: Pool,
@@ -280,6 +283,7 @@ catalogue! {
     solver_step: SolverStep,
     time_embedding: TimeEmbedding,
     trace: Trace,
+    unpatchify: Unpatchify,
 }
 
 /// Named constants that the loader hands to every kernel source, so that none is typed twice.

@@ -10,7 +10,7 @@ use crate::ops::Act;
 /// `operand`-th input; `None` where the pattern does not apply.
 type Pattern = fn(&Plan, &Kernel, usize, &Kernel) -> Option<Tail>;
 
-const PATTERNS: &[Pattern] = &[add_row, add_residual, scale_shift, activation, gate];
+const PATTERNS: &[Pattern] = &[add_row, multiply, add_residual, scale_shift, activation, gate];
 
 /// Fuses until no pattern applies.
 pub(super) fn fuse(plan: &mut Plan) {
@@ -64,6 +64,14 @@ fn add_row(plan: &Plan, consumer: &Kernel, operand: usize, producer: &Kernel) ->
         scale,
         ..Tail::NONE
     })
+}
+
+/// linear times a row: the gate of a residual branch.
+fn multiply(_: &Plan, consumer: &Kernel, operand: usize, producer: &Kernel) -> Option<Tail> {
+    let linear = matches!(producer.layer, Layer::Linear { .. }) && producer.tail == Tail::NONE;
+    let map = matches!(producer.shape, Shape::Map { .. });
+    (consumer.layer == Layer::Multiply && operand == 0 && linear && map)
+        .then(|| Tail { times: Some(consumer.inputs[1]), ..Tail::NONE })
 }
 
 /// conv2d or linear + a value of the same shape: the end of a residual branch.

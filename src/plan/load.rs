@@ -95,7 +95,7 @@ fn before<'a>(plan: &'a Plan, kernel: &Kernel, readers: &[usize]) -> Option<&'a 
 /// Whether the kernel keeps to the buffers that a launch may bind.
 fn bindable(plan: &Plan, kernel: &Kernel) -> bool {
     let Kernel { head, tail, .. } = kernel;
-    let rows = head.norm.and_then(|n| n.scale_shift).or(tail.row);
+    let rows = head.norm.and_then(|n| n.scale_shift).or(tail.row).or(tail.times);
     let condition = rows.is_some_and(|row| plan.kernels[row].domain.has_condition());
     let skips = tail.shortcut.map_or(0, |s| 1 + usize::from(s.inputs.1.is_some()));
     // The weight, the vectors, the moments and the result.
@@ -147,9 +147,7 @@ fn group_norm(plan: &Plan, id: KernelId, readers: &[usize]) -> Option<Kernel> {
     let measured =
         |id: &KernelId| measures(&plan.kernels[*id]) && plan.kernels[*id].domain == kernel.domain;
     let scale_shift = norm.tail.scale_shift;
-    // One row is bound, and only conv2d scales and shifts.
-    let rows = scale_shift.is_none()
-        || (matches!(kernel.layer, Layer::Conv2d { .. }) && kernel.tail.row.is_none());
+    let rows = scale_shift.is_none() || has_no_row(kernel);
     let fits = kernel.head.norm.is_none() && kernel.head.act == Act::None && rows;
     if !fits || groups > MOST_GROUPS || !inputs.iter().all(measured) {
         return None;
@@ -160,22 +158,47 @@ fn group_norm(plan: &Plan, id: KernelId, readers: &[usize]) -> Option<Kernel> {
     bindable(plan, &fused).then_some(fused)
 }
 
-/// linear of rows that are normalised each.
+/// Whether a norm on load may scale and shift by a row: one is bound.
+fn has_no_row(kernel: &Kernel) -> bool {
+    kernel.tail.row.is_none() && kernel.tail.times.is_none()
+}
+
+/// What stands before `kernel` and scales and shifts a norm, and the row that it does so by.
+fn modulated<'a>(
+    plan: &'a Plan,
+    kernel: &Kernel,
+    readers: &[usize],
+) -> Option<(&'a Kernel, KernelId)> {
+    let [input] = kernel.inputs[..] else { return None };
+    let scaled = &plan.kernels[input];
+    let [_, row] = scaled.inputs[..] else { return None };
+    let alone = readers[input] == 1 && scaled.domain == kernel.domain && has_no_row(kernel);
+    (scaled.layer == Layer::ScaleShift && alone).then_some((scaled, row))
+}
+
+/// linear of rows that are normalised each, and then perhaps scaled and shifted.
 fn layer_norm(plan: &Plan, id: KernelId, readers: &[usize]) -> Option<Kernel> {
     let kernel = &plan.kernels[id];
-    let norm = before(plan, kernel, readers)?;
+    let scaled = modulated(plan, kernel, readers);
+    let norm = match scaled {
+        Some((scaled, _)) => {
+            let norm = &plan.kernels[scaled.inputs[0]];
+            let alone = readers[scaled.inputs[0]] == 1 && norm.domain == kernel.domain;
+            alone.then_some(norm)?
+        }
+        None => before(plan, kernel, readers)?,
+    };
     let Layer::LayerNorm { gamma, beta, eps } = norm.layer else { return None };
     let linear = matches!(kernel.layer, Layer::Linear { .. }) && kernel.head == Head::NONE;
     // Rows of a table are found by a map that the norm does not follow.
     let map = matches!(kernel.shape, Shape::Map { .. });
-    let on_load = NormOnLoad { gamma, beta, groups: None, eps, scale_shift: None };
+    let scale_shift = scaled.map(|(_, row)| row);
+    let on_load = NormOnLoad { gamma, beta, groups: None, eps, scale_shift };
     let head = Head { norm: Some(on_load), act: norm.tail.act, ..Head::NONE };
-    (linear && map).then(|| Kernel {
-        inputs: norm.inputs.clone(),
-        head,
-        covers: kernel.covering(&[norm]),
-        ..kernel.clone()
-    })
+    let taken: Vec<&Kernel> = scaled.map(|(scaled, _)| scaled).into_iter().chain([norm]).collect();
+    let covers = kernel.covering(&taken);
+    let fused = Kernel { inputs: norm.inputs.clone(), head, covers, ..kernel.clone() };
+    (linear && map && bindable(plan, &fused)).then_some(fused)
 }
 
 /// conv2d of two values joined.

@@ -115,11 +115,14 @@ impl Head {
 }
 
 /// Work done by a kernel as it writes:
-/// `act((value + shortcut + row + residual) * scale)`, or for a norm `act(value (1 + s) + t)`.
+/// `act((value * times + shortcut + row + residual) * scale)`, or for a norm
+/// `act(value (1 + s) + t)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tail {
     /// A row added to every pixel (conv2d).
     pub row: Option<KernelId>,
+    /// A row that every pixel is multiplied by (linear).
+    pub times: Option<KernelId>,
     /// A value of the same shape (conv2d, linear, attention).
     pub residual: Option<KernelId>,
     /// A 1x1 convolution of other values (conv2d).
@@ -145,6 +148,7 @@ pub struct Shortcut {
 impl Tail {
     pub const NONE: Tail = Tail {
         row: None,
+        times: None,
         residual: None,
         shortcut: None,
         scale: 1.0,
@@ -186,12 +190,13 @@ impl Kernel {
 
     /// Every value it reads.
     pub fn reads(&self) -> impl Iterator<Item = KernelId> + '_ {
-        let Tail { row, residual, scale_shift, shortcut, .. } = self.tail;
+        let Tail { row, times, residual, scale_shift, shortcut, .. } = self.tail;
         let skips = shortcut.map(|s| s.inputs);
         let norm = self.head.norm.and_then(|n| n.scale_shift);
         let skip2 = skips.and_then(|s| s.1);
-        let beside = [row, residual, scale_shift, skips.map(|s| s.0), skip2, norm];
-        self.inputs.iter().copied().chain(beside.into_iter().flatten())
+        let rows = [row, times, scale_shift, norm];
+        let beside = [residual, skips.map(|s| s.0), skip2];
+        self.inputs.iter().copied().chain(rows.into_iter().chain(beside).flatten())
     }
 
     fn map_reads(&mut self, f: impl Fn(KernelId) -> KernelId) {
@@ -201,8 +206,8 @@ impl Kernel {
 
     /// Calls `f` with every value it reads beside its inputs.
     fn each_read(&mut self, mut f: impl FnMut(&mut KernelId)) {
-        let Tail { row, residual, scale_shift, shortcut, .. } = &mut self.tail;
-        [row, residual, scale_shift].into_iter().flatten().for_each(&mut f);
+        let Tail { row, times, residual, scale_shift, shortcut, .. } = &mut self.tail;
+        [row, times, residual, scale_shift].into_iter().flatten().for_each(&mut f);
         if let Some(Shortcut { inputs: (first, second), .. }) = shortcut {
             f(first);
             second.iter_mut().for_each(&mut f);

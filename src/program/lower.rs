@@ -2,11 +2,11 @@
 
 use super::slots::Slots;
 use super::{Covers, Launch, Pack, SlotId};
-use crate::graph::{Graph, Layer, ParamId, Shape, Window};
+use crate::graph::{Graph, Layer, ParamId, Shape, Window, positions};
 use crate::ops::moments::Region;
 use crate::ops::{
     Act, Call, RowMap, activation, add, concat, divide, fir_resample, geglu, group_norm,
-    interpolate, mixture, model_input, pool, resample, scale_shift,
+    interpolate, mixture, model_input, multiply, pool, resample, scale_shift, unpatchify,
 };
 use crate::plan::{Domain, Kernel, KernelId, Plan};
 use crate::tensor::DType;
@@ -69,6 +69,9 @@ pub(super) fn lower(l: &Lowering, slots: &mut Slots, id: KernelId) -> Launch {
         Layer::Activation(act) => at.activation(*act),
         Layer::Add { scale } => at.add(*scale),
         Layer::ScaleShift => at.scale_shift(),
+        Layer::Multiply => at.multiply(),
+        Layer::AddPositions => at.add_positions(slots),
+        Layer::Unpatchify { side } => at.unpatchify(*side),
         Layer::Concat => at.concat(),
         Layer::Upsample => at.resample(resample::Mode::Up),
         Layer::Downsample => at.resample(resample::Mode::Down),
@@ -223,6 +226,31 @@ impl At<'_> {
         let map = self.map_of(Some(row));
         let params = scale_shift::Params { map, n: self.n(), hw: self.hw(), c: self.c() };
         (params.into(), vec![self.slot(x), self.slot(row), self.condition(&[map]), self.y])
+    }
+
+    fn multiply(&self) -> Lowered {
+        let (x, row) = (self.inputs[0], self.inputs[1]);
+        let map = self.map_of(Some(row));
+        let params = multiply::Params { map, n: self.n(), hw: self.hw(), c: self.c() };
+        (params.into(), vec![self.slot(x), self.slot(row), self.condition(&[map]), self.y])
+    }
+
+    /// An addend that all samples share.
+    fn add_positions(&self, slots: &mut Slots) -> Lowered {
+        let (n, hw, c) = (self.n(), self.hw(), self.c());
+        let (h, w, _) = map_size(self.kernel.shape);
+        let table = positions(h as usize, w as usize, c as usize);
+        let words = table.iter().map(|v| v.to_bits()).collect();
+        let table = slots.table("positions", DType::F32, words);
+        let (a_map, b_map) = (RowMap::IDENTITY, self.map(Domain::Weights));
+        let params = add::Params { a_map, b_map, n, hw, c, broadcast: 0, scale: 1.0 };
+        (params.into(), vec![self.slot(self.inputs[0]), Some(table), None, self.y])
+    }
+
+    fn unpatchify(&self, side: usize) -> Lowered {
+        let (h, w, _) = map_size(self.shape(self.inputs[0]));
+        let params = unpatchify::Params { n: self.n(), h, w, c: self.c(), side: side as u32 };
+        (params.into(), vec![self.slot(self.inputs[0]), self.y])
     }
 
     fn concat(&self) -> Lowered {

@@ -4,8 +4,9 @@ use super::lower::{At, Lowered, map_size};
 use super::slots::{Slots, piece};
 use super::{Pack, Piece, SlotId};
 use crate::graph::{ParamId, Shape, Window};
+use crate::ops::linear::Rows;
 use crate::ops::moments::Region;
-use crate::ops::{Norm, RowMap, attention, conv2d, linear};
+use crate::ops::{Norm, attention, conv2d, linear};
 use crate::plan::KernelId;
 use crate::tensor::DType;
 
@@ -16,7 +17,14 @@ impl At<'_> {
     pub fn linear(&self, slots: &mut Slots, own: Affine) -> Lowered {
         let (x, head, tail) = (self.inputs[0], self.kernel.head, self.kernel.tail);
         let row = matches!(self.kernel.shape, Shape::Row { .. });
-        let map = if row { self.map_of(Some(x)) } else { RowMap::IDENTITY };
+        let shifts = head.norm.and_then(|norm| norm.scale_shift);
+        let rows = shifts.or(tail.times);
+        let map = self.map_of(if row { Some(x) } else { rows });
+        let of_rows = match (shifts, tail.times) {
+            (Some(_), _) => Rows::ScaleShift,
+            (None, Some(_)) => Rows::Times,
+            (None, None) => Rows::None,
+        };
         // Rows stay f32, weights too: their tables are small and every later row reads them.
         let dtype = if row { DType::F32 } else { self.l.storage };
         let k = self.shape(x).channels();
@@ -46,6 +54,7 @@ impl At<'_> {
             into: into.at,
             tiles: into.tiles,
             bias,
+            rows: of_rows as u32,
             gate: tail.gate.into(),
             act: tail.act as u32,
             scale: tail.scale,
@@ -53,7 +62,9 @@ impl At<'_> {
         let skip = tail.residual.and_then(|r| self.slot(r));
         let cond = self.condition(&[map]);
         let moments = self.moments(&[from, into]);
-        (params.into(), vec![self.slot(x), Some(weight), vectors, moments, cond, skip, self.y])
+        let rows = rows.and_then(|id| self.slot(id));
+        let x = self.slot(x);
+        (params.into(), vec![x, Some(weight), vectors, moments, cond, skip, self.y, rows])
     }
 
     pub fn conv2d(&self, slots: &mut Slots, own: Affine, window: &Window) -> Lowered {

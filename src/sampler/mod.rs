@@ -7,6 +7,7 @@ mod inspect;
 mod precision;
 mod profile;
 mod request;
+mod room;
 
 pub use compare::{Compared, Comparison, Measured, Skipped, compare};
 pub use edit::{Arrays, Task, slerp};
@@ -15,6 +16,7 @@ pub use inspect::{
 };
 pub use precision::Precision;
 pub use request::{Classes, Request, Shard};
+pub use room::Needs;
 
 use crate::backend::tune::Tuned;
 use crate::backend::{Backend, Observer, RunInputs, RunStats, Session};
@@ -110,9 +112,10 @@ impl Sampler {
         let storage = storage(request.precision, backend)?;
         let options = options(model, request, &resolved, storage)?;
         check_trace(model, request, &trajectory)?;
+        let program = Program::build(&model.graph, &trajectory, &options);
+        room::check(&program, options.batch, storage, backend)?;
         let weights = model.weights()?;
         let draws = Draws::new(model, request, &resolved, &trajectory)?;
-        let program = Program::build(&model.graph, &trajectory, &options);
         program.check_values()?;
         let session = backend.prepare(&program, &weights)?;
         let report = Report {

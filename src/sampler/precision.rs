@@ -1,6 +1,8 @@
 //! The element type that a person asks for.
 
+use crate::backend::Backend;
 use crate::error::{Error, Result};
+use crate::tensor::DType;
 use std::str::FromStr;
 
 /// Element type of activations and weights.
@@ -12,6 +14,18 @@ pub enum Precision {
     F32,
     F16,
     Bf16,
+}
+
+impl Precision {
+    /// What it comes to on a device.
+    pub fn on(self, backend: &dyn Backend) -> Precision {
+        match (self, backend.preferred()) {
+            (Precision::Auto, DType::F16) => Precision::F16,
+            (Precision::Auto, DType::BF16) => Precision::Bf16,
+            (Precision::Auto, DType::F32 | DType::U32) => Precision::F32,
+            (chosen, _) => chosen,
+        }
+    }
 }
 
 impl FromStr for Precision {

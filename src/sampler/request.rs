@@ -223,10 +223,11 @@ impl Resolved {
             denoiser: model.mixture.is_some(),
             form: model.form,
             time: model.time,
+            discrete_time: model.graph.whole_times(),
             ..solver::Network::default()
         };
         let recorded = solver::record(scheduler, &options, network);
-        recorded.map_err(|error| match error {
+        let trajectory = recorded.map_err(|error| match error {
             Error::Invalid { what, expected, found, action } => {
                 let typed = match what.as_str() {
                     "--steps" => request.steps.is_some() || model.settings.steps.is_none(),
@@ -237,7 +238,9 @@ impl Resolved {
                 Error::Invalid { what, expected, found, action }
             }
             other => other,
-        })
+        })?;
+        model.graph.check_told(&trajectory.times, &self.labels())?;
+        Ok(trajectory)
     }
 
     /// The class of sample `index`.

@@ -347,15 +347,15 @@ pub fn record(config: &SchedulerConfig, options: &Options, network: Network) -> 
 
 /// Fails if the network is told a time between two timesteps.
 fn whole_times(trajectory: &Trajectory, options: &Options) -> Result<()> {
-    match trajectory.times.iter().find(|t| t.fract() != 0.0 || **t < 0.0) {
-        None => Ok(()),
-        Some(time) => Err(Error::invalid(
-            "--solver",
-            "one that visits whole timesteps, as this model knows no other time",
-            format!("{}, which asks for time {time}", options.solver),
-            "choose ddim or another of discrete timesteps",
-        )),
-    }
+    let asks = match trajectory.times.iter().find(|t| t.fract() != 0.0 || **t < 0.0) {
+        _ if trajectory.adaptive.is_some() => "chooses times as it goes".to_string(),
+        Some(time) => format!("asks for time {time}"),
+        None => return Ok(()),
+    };
+    let found = format!("{}, which {asks}", options.solver);
+    let expected = "one that visits whole timesteps, as this model knows no other time";
+    let action = "choose ddim or another of discrete timesteps";
+    Err(Error::invalid("--solver", expected, found, action))
 }
 
 /// The solver of that name.

@@ -6,9 +6,9 @@ use half::{bf16, f16};
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A tensor's place in a file.
 #[derive(Clone, Debug)]
@@ -43,6 +43,11 @@ impl File {
     pub fn map(path: &Path) -> Result<File> {
         let action = "check the path and its permissions";
         let file = std::fs::File::open(path).map_err(|e| Error::io(path, "open", e, action))?;
+        // A folder opens as well, and fails later with words that help nobody.
+        if path.is_dir() {
+            let what = path.display().to_string();
+            return Err(Error::invalid(what, "a safetensors file", "a folder", AGAIN));
+        }
         // SAFETY: the mapping is private and read-only. Another program that shortens the file
         // while it is mapped can end this one, as with every reader of mapped weights; values
         // that change under it stay plain numbers.
@@ -79,6 +84,12 @@ impl File {
             (key, Tensor { file: index, dtype: info.dtype, shape: info.shape.clone(), range })
         };
         Ok(metadata.tensors().into_iter().map(place).collect())
+    }
+
+    /// The texts of its header's metadata, by name.
+    pub fn metadata(&self) -> Result<BTreeMap<String, String>> {
+        let (_, header) = SafeTensors::read_metadata(self.all()).map_err(|e| self.malformed(e))?;
+        Ok(header.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect())
     }
 
     /// What is wrong with a file that the format's reader refuses.
@@ -130,8 +141,8 @@ impl File {
     }
 }
 
-/// Opens the shards that an index names.
-pub(super) fn open_shards(path: &Path) -> Result<Weights> {
+/// The shards that an index names, by name.
+pub(super) fn shards(path: &Path) -> Result<Vec<PathBuf>> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path)
         .map_err(|e| Error::io(path, "read", e, "check the path and its permissions"))?;
@@ -148,8 +159,22 @@ pub(super) fn open_shards(path: &Path) -> Result<Weights> {
     if let Some(shard) = shards.iter().find(|s| Path::new(s).file_name() != Some(s.as_ref())) {
         return Err(Error::invalid(name, expected, format!("the path {shard:?}"), AGAIN));
     }
-    let files = shards.iter().map(|shard| File::map(&path.with_file_name(shard)));
-    Weights::of(name, files.collect::<Result<_>>()?)
+    Ok(shards.iter().map(|shard| path.with_file_name(shard)).collect())
+}
+
+/// Opens them.
+pub(super) fn open_shards(path: &Path) -> Result<Weights> {
+    let shards = shards(path)?;
+    if let Some(missing) = shards.iter().find(|shard| !shard.is_file()) {
+        return Err(Error::invalid(
+            path.display().to_string(),
+            format!("its {} shards beside it", shards.len()),
+            format!("no file {}", missing.display()),
+            "fetch the shard that is missing",
+        ));
+    }
+    let files = shards.iter().map(|shard| File::map(shard));
+    Weights::of(path.display().to_string(), files.collect::<Result<_>>()?)
 }
 
 /// Whether [`to_f32`] reads this type.

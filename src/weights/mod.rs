@@ -7,12 +7,33 @@ mod check;
 mod file;
 mod header;
 mod names;
+mod normalised;
+
+pub use normalised::Normalised;
 
 use crate::backend::WeightSource;
 use crate::error::{Error, Result};
 use file::{File, Tensor};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// The shards that `path` lists, if it is an index; None if it is a file of weights.
+///
+/// Fails if the index is absent or not in the format. Whether the shards are there is not asked.
+pub fn shards(path: &Path) -> Result<Option<Vec<PathBuf>>> {
+    is_index(path).then(|| file::shards(path)).transpose()
+}
+
+/// The texts that a `.safetensors` file carries in its header, by name.
+///
+/// Fails if the file is absent, cut short, or not in the format.
+pub fn metadata(path: &Path) -> Result<BTreeMap<String, String>> {
+    File::map(path)?.metadata()
+}
+
+fn is_index(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == "json")
+}
 
 /// The tensors of one model, from one file or several shards.
 pub struct Weights {
@@ -34,7 +55,7 @@ impl Weights {
     ///
     /// Fails if a file is absent, cut short, or not in the format.
     pub fn open(path: &Path) -> Result<Weights> {
-        if path.extension().is_some_and(|e| e == "json") {
+        if is_index(path) {
             return file::open_shards(path);
         }
         Self::of(path.display().to_string(), vec![File::map(path)?])

@@ -150,11 +150,10 @@ fn unknown_classes_keys_and_values_are_named() {
     let cases: &[(Value, &[&str])] = &[
         (json!({"_class_name": "UNet1DModel"}), &["_class_name", "UNet2DModel", "UNet1DModel"]),
         (json!({"speed": 3}), &["config.json: speed", "only the keys", "norm_eps"]),
-        (json!({"time_embedding_type": "fourier"}), &["time_embedding_type", "positional"]),
-        (json!({"time_embedding_type": "learned"}), &["time_embedding_type", "\"learned\""]),
+        (json!({"time_embedding_type": "none"}), &["time_embedding_type", "positional, fourier"]),
         (
-            json!({"down_block_types": ["DownBlock2D", "SkipDownBlock2D"]}),
-            &["down_block_types", "AttnDownBlock2D", "\"SkipDownBlock2D\""],
+            json!({"down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"]}),
+            &["down_block_types", "AttnDownBlock2D", "\"CrossAttnDownBlock2D\""],
         ),
         (json!({"up_block_types": ["UpBlock2D", 3]}), &["up_block_types", "AttnUpBlock2D", "3"]),
         (json!({"mid_block_type": "Other"}), &["mid_block_type", "UNetMidBlock2D, null", "Other"]),
@@ -204,8 +203,8 @@ fn impossible_configurations_say_why() {
         (json!({"sample_size": [8, 8, 8]}), &["sample_size", "[height, width]"]),
         (json!({"sample_size": null}), &["sample_size", "no size"]),
         (
-            json!({"attention_head_dim": 5}),
-            &["attention_head_dim", "a divisor of the 12 channels of block 1", "found 5"],
+            json!({"attention_head_dim": 13}),
+            &["attention_head_dim", "at most the 12 channels of block 1", "found 13"],
         ),
         (
             json!({"norm_num_groups": 3}),
@@ -312,10 +311,14 @@ fn what_is_not_a_model_is_told_apart() {
     assert_says(open(dir.path()), &["config.json or", "model_index.json", "neither"]);
     let other = dir.path().join("model.ckpt");
     fs::write(&other, "x").unwrap();
-    assert_says(open(&other), &["model.ckpt", ".safetensors file", "a file of another kind"]);
+    assert_says(open(&other), &["model.ckpt", ".safetensors file", "a pickle"]);
+    fs::remove_file(&other).unwrap();
+    let other = dir.path().join("model.txt");
+    fs::write(&other, "x").unwrap();
+    assert_says(open(&other), &["model.txt", ".safetensors file", "a file of another kind"]);
     let alone = dir.path().join("alone.safetensors");
     fs::write(&alone, "x").unwrap();
-    assert_says(open(&alone), &["config.json", "cannot read"]);
+    assert_says(open(&alone), &["alone.safetensors", "a safetensors file", "1 bytes in all"]);
 }
 
 #[test]
@@ -332,7 +335,7 @@ fn missing_scheduler_and_weights_name_the_file() {
     fs::remove_file(dir.path().join(WEIGHTS)).unwrap();
     assert_says(weights(&dir), &[WEIGHTS, ".fp16.safetensors", "none of them"]);
     fs::write(dir.path().join("diffusion_pytorch_model.bin"), "x").unwrap();
-    let parts = ["only", "diffusion_pytorch_model.bin", "safe_serialization=True"];
+    let parts = ["a pickle", "diffusion_pytorch_model.bin", "safe_serialization=True"];
     assert_says(weights(&dir), &parts);
 
     let none = Model::open("ddpm-cifar10").unwrap().weights().map_err(|e| e.to_string());

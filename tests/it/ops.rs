@@ -268,6 +268,7 @@ macro_rules! ops {
 
 ops! {
     activation add attention combine concat control conv2d conv_step divide embedding fir_resample
-    geglu group_norm guidance interpolate linear matrix_multiply_add mixture model_input multiply_add
-    noise pool predict replace resample scale_shift solver_step time_embedding trace
+    geglu group_norm guidance interpolate linear matrix_multiply_add mixture model_input multiply
+    multiply_add noise pool predict replace resample scale_shift solver_step time_embedding trace
+    unpatchify
 }

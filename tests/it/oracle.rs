@@ -104,6 +104,7 @@ pub fn run(case: &Case, storage: DType) -> Vec<Vec<f64>> {
             m.numbers[2] = input.of(&m, p.n as usize, p.c as usize, p.hw as usize);
         }
         Call::MatrixMultiplyAdd(p) => matrix_multiply_add(p, &mut m),
+        Call::Multiply(p) => multiply(p, &mut m),
         Call::MultiplyAdd(p) => multiply_add(p, &mut m),
         Call::Noise(p) => solver::noise(p, &mut m),
         Call::Pool(p) => window::pool(p, &mut m),
@@ -118,6 +119,7 @@ pub fn run(case: &Case, storage: DType) -> Vec<Vec<f64>> {
             let x = m.numbers[0].clone();
             m.numbers[1][at..at + n].copy_from_slice(&x);
         }
+        Call::Unpatchify(p) => window::unpatchify(p, &mut m),
     }
     m.numbers
 }
@@ -129,6 +131,10 @@ pub(super) fn act(act: u32, x: f64) -> f64 {
         2 => 0.5 * x * libm::erfc(-x / std::f64::consts::SQRT_2),
         3 => x.max(0.0),
         4 => x * x.exp().ln_1p().tanh(),
+        5 => {
+            let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
+            0.5 * x * (1.0 + u.tanh())
+        }
         other => panic!("activation {other}"),
     }
 }
@@ -328,6 +334,14 @@ fn scale_shift(p: &ops::scale_shift::Params, m: &mut Memory) {
             let (scale, shift) = (m.numbers[1][row + k], m.numbers[1][row + c + k]);
             m.numbers[3][i * c + k] = m.numbers[0][i * c + k] * (1.0 + scale) + shift;
         }
+    }
+}
+
+fn multiply(p: &ops::multiply::Params, m: &mut Memory) {
+    let (hw, c) = (p.hw as usize, p.c as usize);
+    for i in 0..p.n as usize * hw * c {
+        let row = m.row(&p.map, 2, i / c / hw);
+        m.numbers[3][i] = m.numbers[0][i] * m.numbers[1][row * c + i % c];
     }
 }
 

@@ -135,7 +135,8 @@ pub(super) fn conv2d(p: &conv2d::Params, m: &mut Memory) {
 
 /// Row `i` of a linear layer's input, normalised and activated.
 fn row(p: &linear::Params, m: &Memory, i: usize) -> Vec<f64> {
-    let (k, at) = (p.k as usize, m.row(&p.map, 4, i));
+    let k = p.k as usize;
+    let at = if p.rows == 0 { m.row(&p.map, 4, i) } else { i };
     let x = &m.numbers[0][at * k..][..k];
     let mean = x.iter().sum::<f64>() / k as f64;
     let variance = x.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / k as f64;
@@ -148,7 +149,12 @@ fn row(p: &linear::Params, m: &Memory, i: usize) -> Vec<f64> {
             _ => statistics(m, 3, &[from], (sample, channel), p.groups as usize, p.eps),
         };
         let vectors = &m.numbers[2];
-        (x[channel] - mean) / deviation * vectors[channel] + vectors[k + channel]
+        let v = (x[channel] - mean) / deviation * vectors[channel] + vectors[k + channel];
+        if p.rows != 1 {
+            return v;
+        }
+        let row = &m.numbers[7][m.row(&p.map, 4, sample) * 2 * k..];
+        v * (1.0 + row[channel]) + row[k + channel]
     };
     (0..k).map(|channel| act(p.act_in, normed(channel))).collect()
 }
@@ -167,7 +173,11 @@ pub(super) fn linear(p: &linear::Params, m: &mut Memory) {
         };
         for j in 0..n {
             let sum = if p.gate == 1 { sum(j) * act(2, sum(n + j)) } else { sum(j) };
-            let all = sum + m.or_zero(5, i * n + j);
+            let times = match p.rows {
+                2 => m.numbers[7][m.row(&p.map, 4, i / p.hw as usize) * n + j],
+                _ => 1.0,
+            };
+            let all = sum * times + m.or_zero(5, i * n + j);
             sums[i * n + j] = act(p.act, all * f64::from(p.scale));
         }
     }

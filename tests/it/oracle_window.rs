@@ -1,7 +1,7 @@
 //! The oracle of ops that look at the pixels around a place.
 
 use super::Memory;
-use unnoise::ops::{interpolate, pool};
+use unnoise::ops::{interpolate, pool, unpatchify};
 
 pub(super) fn pool(p: &pool::Params, m: &mut Memory) {
     let (h, w, c) = (p.h as i64, p.w as i64, p.c as usize);
@@ -48,6 +48,21 @@ pub(super) fn interpolate(p: &interpolate::Params, m: &mut Memory) {
                     sum += weight * m.numbers[0][((n * h + i) * w + j) * c + k];
                 }
                 m.numbers[1][((n * p.ho as usize + oy) * p.wo as usize + ox) * c + k] = sum;
+            }
+        }
+    }
+}
+
+pub(super) fn unpatchify(p: &unpatchify::Params, m: &mut Memory) {
+    let (h, w, c, side) = (p.h as usize, p.w as usize, p.c as usize, p.side as usize);
+    let mut x = m.numbers[0].clone().into_iter();
+    for n in 0..p.n as usize {
+        for (i, j) in (0..h).flat_map(|i| (0..w).map(move |j| (i, j))) {
+            for (u, v) in (0..side).flat_map(|u| (0..side).map(move |v| (u, v))) {
+                let (line, column) = (n * h * side + i * side + u, j * side + v);
+                for k in 0..c {
+                    m.numbers[1][(line * w * side + column) * c + k] = x.next().unwrap();
+                }
             }
         }
     }

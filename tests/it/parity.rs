@@ -24,7 +24,7 @@ fn storages(backend: &dyn Backend) -> Vec<(DType, f64)> {
 }
 
 /// Evaluates samples of a golden file that share a time together, and compares them.
-fn compare(model: &Model, weights: &dyn WeightSource, file: &str, backend: &dyn Backend) {
+pub fn compare(model: &Model, weights: &dyn WeightSource, file: &str, backend: &dyn Backend) {
     let (x, t, y) = (golden::load(file, "x"), golden::load(file, "t"), golden::load(file, "y"));
     let labels = golden::maybe(file, "labels").map(|l| l.values);
     let numel = x.values.len() / t.values.len();

@@ -11,7 +11,6 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("tensor", &[]),
     ("lock", &[]),
-    // How files are written, results and caches alike.
     ("beside", &["lock"]),
     // How configuration files are read.
     ("json", &["error"]),
@@ -34,6 +33,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("weights", &["error", "tensor", "graph", "program", "backend"]),
     // A model brings the configuration of its solver along.
     ("model", &["error", "json", "tensor", "ops", "graph", "weights", "solver"]),
+    // Features of samples, and numbers about sets of them.
+    ("features", &["error", "tensor", "program", "backend", "model"]),
+    ("metrics", &["error", "beside"]),
     // The samples of a run are numbers and words here.
     ("output", &["error", "beside"]),
     // The facade ties the rooms together.

@@ -2,12 +2,20 @@
 
 use super::device::{bind, failed};
 use super::layout::ALIGN;
+use crate::backend::Room;
 use crate::error::{Error, Result};
 use cudarc::driver::{CudaContext, CudaStream, result, sys};
 use std::ffi::c_void;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+
+/// What is free of the device's memory.
+pub(super) fn room(context: &Arc<CudaContext>, device: &str) -> Result<Room> {
+    let ask = context.mem_get_info();
+    let (free, all) = ask.map_err(|e| failed(device, "cannot ask for free memory", e))?;
+    Ok(Room { free: free as u64, all: all as u64 })
+}
 
 /// One allocation on the device, freed when it is dropped.
 pub(super) struct DeviceMemory {
@@ -22,15 +30,14 @@ impl DeviceMemory {
     /// # Errors
     /// `Error::Device` that says how much is needed and how much is free.
     pub fn new(context: &Arc<CudaContext>, device: &str, bytes: u64) -> Result<DeviceMemory> {
-        let ask = context.mem_get_info();
-        let (free, all) = ask.map_err(|e| failed(device, "cannot ask for free memory", e))?;
+        let Room { free, all } = room(context, device)?;
         let short = || {
             let gib = |bytes: u64| bytes as f64 / (1_u64 << 30) as f64;
-            let (needs, free, all) = (gib(bytes), gib(free as u64), gib(all as u64));
+            let (needs, free, all) = (gib(bytes), gib(free), gib(all));
             let what = format!("needs {needs:.2} GiB, {free:.2} of {all:.2} GiB are free");
             Error::device(device, what, "use a smaller --batch or --precision f16")
         };
-        if bytes > free as u64 {
+        if bytes > free {
             return Err(short());
         }
         bind(context, device)?;

@@ -24,7 +24,7 @@ pub use device::{DeviceInfo, devices};
 pub use replay::{Replay, Way};
 
 use crate::backend::tune::{Identity, Tuning};
-use crate::backend::{Backend, Hardware, Session, Settings, WeightSource};
+use crate::backend::{Backend, Hardware, Room, Session, Settings, WeightSource};
 use crate::error::Result;
 use crate::program::Program;
 use crate::tensor::DType;
@@ -88,6 +88,10 @@ impl Backend for Cuda {
 
     fn preferred(&self) -> DType {
         DType::F16
+    }
+
+    fn room(&self) -> Result<Option<Room>> {
+        memory::room(&self.gpu.context, &self.gpu.name).map(Some)
     }
 
     fn prepare(&self, program: &Program, weights: &dyn WeightSource) -> Result<Box<dyn Session>> {

@@ -45,6 +45,7 @@ macro_rules! embed_ops {
                 "matrix_multiply_add",
                 "mixture",
                 "model_input",
+                "multiply",
                 "multiply_add",
                 "noise",
                 "pool",
@@ -55,6 +56,7 @@ macro_rules! embed_ops {
                 "solver_step",
                 "time_embedding",
                 "trace",
+                "unpatchify",
             ]
         )
     };

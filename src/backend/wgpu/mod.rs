@@ -19,7 +19,7 @@ mod stamps;
 pub use adapters::{AdapterInfo, Adapters, adapters};
 
 use super::tune::{Identity, Tuning};
-use super::{Backend, Hardware, Session, Settings, WeightSource};
+use super::{Backend, Hardware, Room, Session, Settings, WeightSource};
 use crate::error::{Error, Result};
 use crate::program::Program;
 use crate::tensor::DType;
@@ -127,6 +127,13 @@ impl Backend for Wgpu {
     fn preferred(&self) -> DType {
         let f16 = self.supports(DType::F16) && !self.gpu.info.software;
         if f16 { DType::F16 } else { DType::F32 }
+    }
+
+    /// An adapter tells only how large a buffer may be; one that has no memory of its own has that
+    /// of the machine.
+    fn room(&self) -> Result<Option<Room>> {
+        let shared = ["cpu", "integrated"].contains(&self.gpu.info.device_type);
+        Ok(if shared { Room::of_machine() } else { None })
     }
 
     fn prepare(&self, program: &Program, weights: &dyn WeightSource) -> Result<Box<dyn Session>> {

@@ -1,23 +1,40 @@
 //! The parts of the UNet: residual block, attention, down, mid and up block.
 
 use super::config::{BlockKind, Config, Resampling, TimeShift};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::{GraphBuilder, NodeId};
 
-/// Grows the graph block by block. `time` is the activated time embedding, which every residual
-/// block projects.
+/// Grows the graph block by block.
 pub(super) struct Blocks<'a> {
     pub g: &'a mut GraphBuilder,
     pub config: &'a Config,
+    /// The embedding of time and class.
+    pub raw_time: NodeId,
+    /// The same, activated: what a residual block projects.
     pub time: NodeId,
 }
 
 /// What a residual block does to the size of its map.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Resize {
+pub(super) enum Resize {
     Keep,
     Halve,
     Double,
+    /// The same behind and before NCSN++'s filter.
+    FirHalve,
+    FirDouble,
+}
+
+/// What residual blocks differ in.
+#[derive(Clone, Copy)]
+pub(super) struct Residual {
+    /// Of the first norm and of the second.
+    pub groups: [usize; 2],
+    pub resize: Resize,
+    /// What the sum is divided by.
+    pub scale: f64,
+    /// A 1x1 convolution beside it even where the channels stay.
+    pub shortcut: bool,
 }
 
 /// Names and widths of one down or up block.
@@ -26,13 +43,73 @@ pub(super) struct BlockSpec<'a> {
     pub name: &'a str,
     pub kind: BlockKind,
     pub channels: usize,
+    /// Channels of the next block, for an up block.
+    pub next: usize,
     /// Whether it resamples: all but the last do.
     pub resamples: bool,
 }
 
+/// The maps that down blocks leave for up blocks.
+#[derive(Default)]
+pub(super) struct Skips(Vec<Option<NodeId>>);
+
+impl Skips {
+    pub fn push(&mut self, h: Option<NodeId>) {
+        self.0.push(h);
+    }
+
+    /// The newest `count`, the newest first; None for what a block did not leave.
+    pub fn take(&mut self, block: &str, count: usize) -> Result<Vec<Option<NodeId>>> {
+        let Some(rest) = self.0.len().checked_sub(count) else {
+            return Err(unmatched(block, count, self.0.len()));
+        };
+        Ok(self.0.split_off(rest).into_iter().rev().collect())
+    }
+
+    /// The same where each must be there.
+    pub fn all(&mut self, block: &str, count: usize) -> Result<Vec<NodeId>> {
+        let taken = self.take(block, count)?;
+        let there: Vec<NodeId> = taken.into_iter().flatten().collect();
+        let found = there.len();
+        if found == count { Ok(there) } else { Err(unmatched(block, count, found)) }
+    }
+}
+
+fn unmatched(block: &str, count: usize, found: usize) -> Error {
+    Error::invalid(
+        format!("{block}: up_block_types"),
+        format!("{count} maps of the down blocks to join"),
+        found.to_string(),
+        "use blocks of one family on both sides: diffusers' class fails there too",
+    )
+}
+
+/// The filter of NCSN++, with what keeps the mean.
+const FIR_DOWN: [f32; 4] = [0.125, 0.375, 0.375, 0.125];
+const FIR_UP: [f32; 4] = [0.25, 0.75, 0.75, 0.25];
+
 impl Blocks<'_> {
-    /// `h = conv1(act(norm1(x)))`, time, `h = conv2(act(norm2(h)))`, `(h + shortcut(x)) / scale`
-    /// (Ho et al. 2020, appendix B); with `resize` both branches are resampled before `conv1`.
+    /// Half the size behind the filter; what lies outside is zero, or mirrored.
+    pub fn filtered_half(&mut self, name: &str, x: NodeId, mirror: bool) -> Result<NodeId> {
+        self.g.fir_resample(name, x, false, mirror, &FIR_DOWN)
+    }
+
+    /// Twice the size before the filter.
+    pub fn filtered_double(&mut self, name: &str, x: NodeId, mirror: bool) -> Result<NodeId> {
+        self.g.fir_resample(name, x, true, mirror, &FIR_UP)
+    }
+
+    fn resized(&mut self, name: &str, x: NodeId, resize: Resize) -> Result<NodeId> {
+        match resize {
+            Resize::Keep => Ok(x),
+            Resize::Halve => self.g.downsample(name, x),
+            Resize::Double => self.g.upsample(name, x),
+            Resize::FirHalve => self.filtered_half(name, x, false),
+            Resize::FirDouble => self.filtered_double(name, x, false),
+        }
+    }
+
+    /// A residual block of the plain family.
     fn resnet(
         &mut self,
         name: &str,
@@ -41,66 +118,76 @@ impl Blocks<'_> {
         resize: Resize,
         scale: f64,
     ) -> Result<NodeId> {
+        let groups = [self.g.shape(x).channels(), channels].map(|c| self.config.groups(c));
+        self.residual(name, x, channels, Residual { groups, resize, scale, shortcut: false })
+    }
+
+    /// `h = conv1(act(norm1(x)))`, time, `h = conv2(act(norm2(h)))`, `(h + shortcut(x)) / scale`
+    /// (Ho et al. 2020, appendix B); with `resize` both branches are resampled before `conv1`.
+    pub fn residual(
+        &mut self,
+        name: &str,
+        x: NodeId,
+        channels: usize,
+        how: Residual,
+    ) -> Result<NodeId> {
         let (c, part) = (self.config, |p: &str| format!("{name}.{p}"));
-        let mut h = self.g.group_norm(&part("norm1"), x, c.norm_num_groups, c.norm_eps)?;
+        let mut h = self.g.group_norm(&part("norm1"), x, how.groups[0], c.norm_eps)?;
         h = self.g.activation(&part("nonlinearity1"), h, c.act);
-        let mut shortcut = x;
-        match resize {
-            Resize::Keep => {}
-            Resize::Halve => {
-                shortcut = self.g.downsample(&part("downsample_shortcut"), shortcut)?;
-                h = self.g.downsample(&part("downsample"), h)?;
-            }
-            Resize::Double => {
-                shortcut = self.g.upsample(&part("upsample_shortcut"), shortcut)?;
-                h = self.g.upsample(&part("upsample"), h)?;
-            }
-        }
+        let mut shortcut = self.resized(&part("resample_shortcut"), x, how.resize)?;
+        h = self.resized(&part("resample"), h, how.resize)?;
         h = self.g.conv2d(&part("conv1"), h, channels, 3, 1, (1, 1))?;
         h = match c.time_shift {
             TimeShift::Default => {
                 let row = self.g.linear(&part("time_emb_proj"), self.time, channels, true);
                 h = self.g.add(&part("time"), h, row, 1.0)?;
-                self.g.group_norm(&part("norm2"), h, c.norm_num_groups, c.norm_eps)?
+                self.g.group_norm(&part("norm2"), h, how.groups[1], c.norm_eps)?
             }
             TimeShift::ScaleShift => {
                 let row = self.g.linear(&part("time_emb_proj"), self.time, 2 * channels, true);
-                h = self.g.group_norm(&part("norm2"), h, c.norm_num_groups, c.norm_eps)?;
+                h = self.g.group_norm(&part("norm2"), h, how.groups[1], c.norm_eps)?;
                 self.g.scale_shift(&part("time"), h, row)
             }
         };
         h = self.g.activation(&part("nonlinearity2"), h, c.act);
         // Before conv2, whose epilogue can then add it.
-        if self.g.shape(shortcut).channels() != channels {
+        if how.shortcut || self.g.shape(shortcut).channels() != channels {
             let conv = part("conv_shortcut");
             shortcut = self.g.conv2d(&conv, shortcut, channels, 1, 1, (0, 0))?;
         }
         h = self.g.conv2d(&part("conv2"), h, channels, 3, 1, (1, 1))?;
-        self.g.add(&part("residual"), h, shortcut, (1.0 / scale) as f32)
+        self.g.add(&part("residual"), h, shortcut, (1.0 / how.scale) as f32)
     }
 
     /// Self-attention over the pixels with a residual (Wang et al. 2018, arXiv:1711.07971, in the
     /// form of Ho et al. 2020): `(out(softmax(q k^T / sqrt(d)) v) + x) / scale`.
-    fn attention(
+    pub fn attention(
         &mut self,
         name: &str,
         x: NodeId,
         groups: Option<usize>,
         scale: f64,
     ) -> Result<NodeId> {
-        let part = |p: &str| format!("{name}.{p}");
-        let channels = self.g.shape(x).channels();
-        let head_dim = self.config.head_dim(channels);
         let normed = match groups {
-            Some(n) => self.g.group_norm(&part("group_norm"), x, n, self.config.norm_eps)?,
+            Some(n) => {
+                self.g.group_norm(&format!("{name}.group_norm"), x, n, self.config.norm_eps)?
+            }
             None => x,
         };
-        let qkv =
-            ["to_q", "to_k", "to_v"].map(|to| self.g.linear(&part(to), normed, channels, true));
+        let y = self.attended(name, normed);
+        self.g.add(&format!("{name}.residual"), y, x, (1.0 / scale) as f32)
+    }
+
+    /// `out(softmax(q k^T / sqrt(d)) v)`. Heads need not fill the channels.
+    pub fn attended(&mut self, name: &str, x: NodeId) -> NodeId {
+        let part = |p: &str| format!("{name}.{p}");
+        let channels = self.g.shape(x).channels();
+        let (head_dim, heads) = self.config.heads(channels);
+        let inner = head_dim * heads;
+        let qkv = ["to_q", "to_k", "to_v"].map(|to| self.g.linear(&part(to), x, inner, true));
         let softmax_scale = (1.0 / (head_dim as f64).sqrt()) as f32;
-        let y = self.g.attention(&part("attention"), qkv, channels / head_dim, softmax_scale);
-        let y = self.g.linear(&part("to_out.0"), y, channels, true);
-        self.g.add(&part("residual"), y, x, (1.0 / scale) as f32)
+        let y = self.g.attention(&part("attention"), qkv, heads, softmax_scale);
+        self.g.linear(&part("to_out.0"), y, channels, true)
     }
 
     /// Layer `j` of a down or up block: a residual block, then attention if the block has it.
@@ -110,20 +197,15 @@ impl Blocks<'_> {
         if !block.kind.attention {
             return Ok(h);
         }
-        let groups = Some(self.config.norm_num_groups);
+        let groups = Some(self.config.groups(block.channels));
         self.attention(&format!("{}.attentions.{j}", block.name), h, groups, 1.0)
     }
 
     /// A down block; every map it makes is pushed on `skips`.
-    pub fn down(
-        &mut self,
-        block: &BlockSpec,
-        mut h: NodeId,
-        skips: &mut Vec<NodeId>,
-    ) -> Result<NodeId> {
+    pub fn down(&mut self, block: &BlockSpec, mut h: NodeId, skips: &mut Skips) -> Result<NodeId> {
         for j in 0..self.config.layers_per_block {
             h = self.layer(block, j, h)?;
-            skips.push(h);
+            skips.push(Some(h));
         }
         if block.resamples {
             let name = format!("{}.downsamplers.0", block.name);
@@ -135,7 +217,7 @@ impl Blocks<'_> {
                     self.g.conv2d(&format!("{name}.conv"), h, block.channels, 3, 2, pad)?
                 }
             };
-            skips.push(h);
+            skips.push(Some(h));
         }
         Ok(h)
     }
@@ -148,7 +230,7 @@ impl Blocks<'_> {
         h = self.resnet("mid_block.resnets.0", h, channels, Resize::Keep, scale)?;
         if c.add_attention {
             // Under scale_shift diffusers leaves this norm out unless its groups are given.
-            let default = (c.time_shift == TimeShift::Default).then_some(c.norm_num_groups);
+            let default = (c.time_shift == TimeShift::Default).then(|| c.groups(channels));
             let groups = c.attn_norm_num_groups.or(default);
             h = self.attention("mid_block.attentions.0", h, groups, scale)?;
         }
@@ -156,14 +238,9 @@ impl Blocks<'_> {
     }
 
     /// An up block: before each layer the newest of `skips` is appended to the channels.
-    pub fn up(
-        &mut self,
-        block: &BlockSpec,
-        mut h: NodeId,
-        skips: &mut Vec<NodeId>,
-    ) -> Result<NodeId> {
+    pub fn up(&mut self, block: &BlockSpec, mut h: NodeId, skips: &mut Skips) -> Result<NodeId> {
         let layers = self.config.layers_per_block + 1;
-        for (j, skip) in skips.split_off(skips.len() - layers).into_iter().rev().enumerate() {
+        for (j, skip) in skips.all(block.name, layers)?.into_iter().enumerate() {
             h = self.g.concat(&format!("{}.resnets.{j}.concat", block.name), h, skip)?;
             h = self.layer(block, j, h)?;
         }

@@ -15,9 +15,21 @@ pub(super) enum Resampling {
     Resnet,
 }
 
+/// Whose blocks they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    /// Ho et al. 2020 and Dhariwal & Nichol 2021.
+    Plain,
+    /// NCSN++ with its progressive branches (Song et al. 2021).
+    Skip,
+    /// K-diffusion's.
+    K,
+}
+
 /// One entry of `down_block_types` or `up_block_types`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BlockKind {
+    pub family: Family,
     pub attention: bool,
     /// None: what `downsample_type` or `upsample_type` says.
     pub resampling: Option<Resampling>,
@@ -30,6 +42,17 @@ pub(super) enum TimeShift {
     Default,
     /// Scales and shifts after the second norm (Dhariwal & Nichol 2021).
     ScaleShift,
+}
+
+/// What the time is turned into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TimeEmbedding {
+    /// Sinusoids of fixed frequencies (Ho et al. 2020).
+    Positional,
+    /// Sinusoids of the logarithm, of stored frequencies; the output is divided by the time.
+    Fourier,
+    /// A learned vector for each of so many times.
+    Learned(usize),
 }
 
 /// What the class of a sample is turned into.
@@ -50,6 +73,7 @@ pub(super) struct Config {
     pub in_channels: usize,
     pub out_channels: usize,
     pub center_input_sample: bool,
+    pub time_embedding: TimeEmbedding,
     pub time_embedding_dim: usize,
     pub freq_shift: f64,
     pub flip_sin_to_cos: bool,
@@ -65,7 +89,8 @@ pub(super) struct Config {
     pub act: Act,
     /// None: one head as wide as the block.
     pub attention_head_dim: Option<usize>,
-    pub norm_num_groups: usize,
+    /// None: a quarter of the channels, at most 32.
+    pub norm_num_groups: Option<usize>,
     pub attn_norm_num_groups: Option<usize>,
     pub norm_eps: f64,
     pub time_shift: TimeShift,
@@ -75,24 +100,35 @@ pub(super) struct Config {
     pub num_class_embeds: Option<usize>,
 }
 
-const PLAIN: BlockKind = BlockKind { attention: false, resampling: Some(Resampling::Conv) };
-const ATTENTION: BlockKind = BlockKind { attention: true, resampling: None };
-const RESNET: BlockKind = BlockKind { attention: false, resampling: Some(Resampling::Resnet) };
+const PLAIN: BlockKind =
+    BlockKind { family: Family::Plain, attention: false, resampling: Some(Resampling::Conv) };
+const ATTENTION: BlockKind = BlockKind { attention: true, resampling: None, ..PLAIN };
+const RESNET: BlockKind = BlockKind { resampling: Some(Resampling::Resnet), ..PLAIN };
+const SKIP: BlockKind = BlockKind { family: Family::Skip, ..PLAIN };
+const ATTENTION_SKIP: BlockKind = BlockKind { attention: true, ..SKIP };
+const K: BlockKind = BlockKind { family: Family::K, ..PLAIN };
+const ATTENTION_K: BlockKind = BlockKind { attention: true, ..K };
 
-/// Names of the first checkpoints carry the prefix `UNetRes`.
+/// Names of the first checkpoints carry this before the name of today.
+const FIRST_PREFIX: &str = "UNetRes";
+
 const DOWN_BLOCKS: &[(Option<&str>, BlockKind)] = &[
     (Some("DownBlock2D"), PLAIN),
     (Some("AttnDownBlock2D"), ATTENTION),
     (Some("ResnetDownsampleBlock2D"), RESNET),
-    (Some("UNetResDownBlock2D"), PLAIN),
-    (Some("UNetResAttnDownBlock2D"), ATTENTION),
+    (Some("SkipDownBlock2D"), SKIP),
+    (Some("AttnSkipDownBlock2D"), ATTENTION_SKIP),
+    (Some("KDownBlock2D"), K),
+    (Some("KCrossAttnDownBlock2D"), ATTENTION_K),
 ];
 const UP_BLOCKS: &[(Option<&str>, BlockKind)] = &[
     (Some("UpBlock2D"), PLAIN),
     (Some("AttnUpBlock2D"), ATTENTION),
     (Some("ResnetUpsampleBlock2D"), RESNET),
-    (Some("UNetResUpBlock2D"), PLAIN),
-    (Some("UNetResAttnUpBlock2D"), ATTENTION),
+    (Some("SkipUpBlock2D"), SKIP),
+    (Some("AttnSkipUpBlock2D"), ATTENTION_SKIP),
+    (Some("KUpBlock2D"), K),
+    (Some("KCrossAttnUpBlock2D"), ATTENTION_K),
 ];
 const MID_BLOCKS: &[(Option<&str>, bool)] = &[(Some("UNetMidBlock2D"), true), (None, false)];
 const ACTIVATIONS: &[(Option<&str>, Act)] = &[
@@ -111,7 +147,12 @@ const TIME_SHIFTS: &[(Option<&str>, TimeShift)] =
     &[(Some("default"), TimeShift::Default), (Some("scale_shift"), TimeShift::ScaleShift)];
 /// Whether the class number is embedded like a time.
 const CLASS_EMBED_TYPES: &[(Option<&str>, bool)] = &[(None, false), (Some("timestep"), true)];
-const TIME_EMBEDDING_TYPES: &[(Option<&str>, ())] = &[(Some("positional"), ())];
+/// A learned embedding has as many times as another key says.
+const TIME_EMBEDDING_TYPES: &[(Option<&str>, TimeEmbedding)] = &[
+    (Some("positional"), TimeEmbedding::Positional),
+    (Some("fourier"), TimeEmbedding::Fourier),
+    (Some("learned"), TimeEmbedding::Learned(0)),
+];
 
 /// Bounds that keep a mistyped number from asking for terabytes.
 const CHANNELS: std::ops::RangeInclusive<usize> = 1..=65_536;
@@ -126,11 +167,8 @@ impl Config {
         let k = &mut keys;
         let block_out_channels = sizes(k, "block_out_channels", &[224, 448, 672, 896])?;
         let in_channels = k.size("in_channels", CHANNELS, 3)?;
-        k.word("time_embedding_type", TIME_EMBEDDING_TYPES, ())?;
+        let time_embedding = time_embedding(k)?;
         k.take("dropout", "a number", (), |v| v.as_f64().map(drop))?;
-        k.take("num_train_timesteps", "an integer or null", (), |v| {
-            (v.is_null() || v.is_u64()).then_some(())
-        })?;
         let num_class_embeds = k.maybe_size("num_class_embeds", CLASSES, None)?;
         let by_number = k.word("class_embed_type", CLASS_EMBED_TYPES, false)?;
         let down = ["DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"];
@@ -140,6 +178,7 @@ impl Config {
             in_channels,
             out_channels: k.size("out_channels", CHANNELS, 3)?,
             center_input_sample: k.flag("center_input_sample", false)?,
+            time_embedding,
             time_embedding_dim: k
                 .maybe_size("time_embedding_dim", CHANNELS, None)?
                 .unwrap_or(4 * block_out_channels[0]),
@@ -161,7 +200,7 @@ impl Config {
             upsample_type: k.word("upsample_type", RESAMPLINGS, Resampling::Conv)?,
             act: k.word("act_fn", ACTIVATIONS, Act::Silu)?,
             attention_head_dim: k.maybe_size("attention_head_dim", CHANNELS, Some(8))?,
-            norm_num_groups: k.size("norm_num_groups", CHANNELS, 32)?,
+            norm_num_groups: k.maybe_size("norm_num_groups", CHANNELS, Some(32))?,
             attn_norm_num_groups: k.maybe_size("attn_norm_num_groups", CHANNELS, None)?,
             norm_eps: k.number("norm_eps", "a number above 0", 1e-5, |n| n > 0.0)?,
             time_shift: k.word("resnet_time_scale_shift", TIME_SHIFTS, TimeShift::Default)?,
@@ -183,9 +222,15 @@ impl Config {
         self.out_channels == 2 * self.in_channels
     }
 
-    /// The width of a head in a block of `channels`.
-    pub fn head_dim(&self, channels: usize) -> usize {
-        self.attention_head_dim.unwrap_or(channels)
+    /// The width of a head in a block of `channels`, and how many there are.
+    pub fn heads(&self, channels: usize) -> (usize, usize) {
+        let width = self.attention_head_dim.unwrap_or(channels);
+        (width, channels / width)
+    }
+
+    /// The norm groups of `channels` where a block does not say them itself.
+    pub fn groups(&self, channels: usize) -> usize {
+        self.norm_num_groups.unwrap_or((channels / 4).min(32))
     }
 
     /// Relations between keys.
@@ -217,39 +262,69 @@ impl Config {
         self.check_channels(keys)
     }
 
-    /// Norm groups and heads must divide the channels of the blocks that have them.
+    /// Norm groups must divide the channels of the blocks that have them, and heads fit into them.
     fn check_channels(&self, keys: &Keys) -> Result<()> {
-        let indivisible = |key: &str, divisor: usize, c: usize, whose: String| {
-            let expected = format!("a divisor of the {c} channels of {whose}");
-            Err(keys.bad(key, expected, divisor.to_string()))
-        };
         let channels = &self.block_out_channels;
         let last = channels[channels.len() - 1];
         for (i, &c) in channels.iter().enumerate() {
-            let groups = self.norm_num_groups;
-            if !c.is_multiple_of(groups) {
-                return indivisible("norm_num_groups", groups, c, format!("block {i}"));
+            let sides = [self.down_blocks[i], self.up_blocks[channels.len() - 1 - i]];
+            let whose = format!("block {i}");
+            if sides.iter().any(|side| side.family == Family::Plain) {
+                let Some(groups) = self.norm_num_groups else {
+                    let expected = format!("a divisor of the {c} channels of {whose}");
+                    return Err(keys.bad("norm_num_groups", expected, "null"));
+                };
+                divides(keys, "norm_num_groups", groups, c, &whose)?;
             }
-            let up = &self.up_blocks[channels.len() - 1 - i];
-            let attention = self.down_blocks[i].attention || up.attention;
-            if attention && !c.is_multiple_of(self.head_dim(c)) {
-                let d = self.head_dim(c);
-                return indivisible("attention_head_dim", d, c, format!("block {i}"));
+            if sides.iter().any(|side| side.attention) {
+                self.check_heads(keys, c, &whose)?;
             }
         }
-        if !(self.mid_block && self.add_attention) {
+        divides(keys, "norm_num_groups", self.groups(channels[0]), channels[0], "the output")?;
+        if !self.mid_block {
             return Ok(());
         }
-        if !last.is_multiple_of(self.head_dim(last)) {
-            let d = self.head_dim(last);
-            return indivisible("attention_head_dim", d, last, "the mid block".into());
+        divides(keys, "norm_num_groups", self.groups(last), last, "the mid block")?;
+        if !self.add_attention {
+            return Ok(());
         }
+        self.check_heads(keys, last, "the mid block")?;
         match self.attn_norm_num_groups {
-            Some(groups) if !last.is_multiple_of(groups) => {
-                indivisible("attn_norm_num_groups", groups, last, "the mid block".into())
+            Some(groups) => divides(keys, "attn_norm_num_groups", groups, last, "the mid block"),
+            None => Ok(()),
+        }
+    }
+
+    fn check_heads(&self, keys: &Keys, c: usize, whose: &str) -> Result<()> {
+        match self.heads(c) {
+            (width, 0) => {
+                let expected = format!("at most the {c} channels of {whose}");
+                Err(keys.bad("attention_head_dim", expected, width.to_string()))
             }
             _ => Ok(()),
         }
+    }
+}
+
+fn divides(keys: &Keys, key: &str, divisor: usize, c: usize, whose: &str) -> Result<()> {
+    if divisor > 0 && c.is_multiple_of(divisor) {
+        return Ok(());
+    }
+    let expected = format!("a divisor of the {c} channels of {whose}");
+    Err(keys.bad(key, expected, divisor.to_string()))
+}
+
+/// What the time becomes; a learned embedding has a vector for each time of the training.
+fn time_embedding(k: &mut Keys) -> Result<TimeEmbedding> {
+    let times = k.maybe_size("num_train_timesteps", CLASSES, None)?;
+    let kind = k.word("time_embedding_type", TIME_EMBEDDING_TYPES, TimeEmbedding::Positional)?;
+    match (kind, times) {
+        (TimeEmbedding::Learned(_), Some(times)) => Ok(TimeEmbedding::Learned(times)),
+        (TimeEmbedding::Learned(_), None) => {
+            let expected = "an integer, as time_embedding_type is learned";
+            Err(k.bad("num_train_timesteps", expected, "null"))
+        }
+        (kind, _) => Ok(kind),
     }
 }
 
@@ -295,7 +370,7 @@ fn blocks(
     let list = keys.take(key, "a list of block types", default, |v| v.as_array().cloned())?;
     let kind = |v: &Value| {
         v.as_str()
-            .and_then(find)
+            .and_then(|name| find(name.strip_prefix(FIRST_PREFIX).unwrap_or(name)))
             .ok_or_else(|| keys.bad(key, super::super::keys::words(table), brief(v)))
     };
     list.iter().map(kind).collect()

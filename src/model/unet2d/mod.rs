@@ -1,5 +1,5 @@
 //! UNet2DModel: the U-Net of DDPM (Ho et al. 2020, arXiv:2006.11239, appendix B) as diffusers
-//! configures and names it.
+//! configures and names it, and NCSN++ (Song et al. 2021, arXiv:2011.13456, appendix H) in it.
 //!
 //! ```text
 //! time, class -> emb -------------+-------+------+
@@ -9,14 +9,16 @@
 
 mod blocks;
 mod config;
+mod k;
+mod skip;
 
 use super::Network;
 use super::keys::Keys;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::{Frequencies, Graph, GraphBuilder, NodeId, Shape};
 use crate::ops::Act;
-use blocks::{BlockSpec, Blocks};
-use config::{ClassEmbedding, Config};
+use blocks::{BlockSpec, Blocks, Skips};
+use config::{ClassEmbedding, Config, Family, TimeEmbedding};
 
 /// The longest period of the sinusoidal embeddings.
 const MAX_PERIOD: f64 = 10_000.0;
@@ -31,7 +33,13 @@ pub(super) fn build(keys: Keys) -> Result<Network> {
     let classes = match config.class_embedding {
         ClassEmbedding::None => None,
         ClassEmbedding::Table(n) => Some(n),
-        ClassEmbedding::Number => Some(config.num_class_embeds.unwrap_or(EXACT_NUMBERS)),
+        ClassEmbedding::Number => {
+            let most = match config.time_embedding {
+                TimeEmbedding::Learned(times) => times,
+                _ => EXACT_NUMBERS,
+            };
+            Some(config.num_class_embeds.unwrap_or(most).min(most))
+        }
     };
     Ok(Network {
         learned_variance: config.learned_variance(),
@@ -46,51 +54,108 @@ fn graph(config: &Config) -> Result<Graph> {
     // A centred input is 2 x - 1.
     let (scale, offset) = if config.center_input_sample { (2.0, -1.0) } else { (1.0, 0.0) };
     let x = g.state(Shape::Map { h, w, c: config.in_channels }, scale, offset);
-    let time = embeddings(&mut g, config)?;
-    let mut blocks = Blocks { g: &mut g, config, time };
+    let raw_time = embeddings(&mut g, config)?;
+    let time = g.activation("time_embedding.nonlinearity", raw_time, config.act);
+    let mut blocks = Blocks { g: &mut g, config, raw_time, time };
     let channels = &config.block_out_channels;
     let last = channels.len() - 1;
 
     let mut h = blocks.g.conv2d("conv_in", x, channels[0], 3, 1, (1, 1))?;
-    let mut skips = vec![h];
+    let mut skips = Skips::default();
+    skips.push(Some(h));
+    let (mut input, mut output) = (x, None);
     for (i, &kind) in config.down_blocks.iter().enumerate() {
         let name = &format!("down_blocks.{i}");
-        let block = BlockSpec { name, kind, channels: channels[i], resamples: i != last };
-        h = blocks.down(&block, h, &mut skips)?;
+        let resamples = i != last;
+        let block = BlockSpec { name, kind, channels: channels[i], next: channels[i], resamples };
+        h = match kind.family {
+            Family::Plain => blocks.down(&block, h, &mut skips)?,
+            Family::Skip => blocks.skip_down(&block, h, &mut skips, &mut input)?,
+            Family::K => blocks.k_down(&block, h, &mut skips)?,
+        };
     }
     if config.mid_block {
         h = blocks.mid(h)?;
     }
     for (i, &kind) in config.up_blocks.iter().enumerate() {
-        let name = &format!("up_blocks.{i}");
-        let block = BlockSpec { name, kind, channels: channels[last - i], resamples: i != last };
-        h = blocks.up(&block, h, &mut skips)?;
+        let (own, name) = (channels[last - i], &format!("up_blocks.{i}"));
+        let next = channels[last.saturating_sub(i + 1)];
+        let block = BlockSpec { name, kind, channels: own, next, resamples: i != last };
+        // Blocks of k-diffusion end with the channels of the next, others with their own.
+        let before =
+            if kind.family == Family::K { own } else { channels[(last + 1 - i).min(last)] };
+        meets(name, before, blocks.g.shape(h).channels())?;
+        h = match kind.family {
+            Family::Plain => blocks.up(&block, h, &mut skips)?,
+            Family::Skip => blocks.skip_up(&block, h, &mut skips, &mut output)?,
+            Family::K => blocks.k_up(&block, h, &mut skips)?,
+        };
+        if output.is_some() && kind.family != Family::Skip {
+            return Err(interrupted(name));
+        }
     }
-    h = g.group_norm("conv_norm_out", h, config.norm_num_groups, config.norm_eps)?;
-    h = g.activation("conv_act", h, Act::Silu);
-    h = g.conv2d("conv_out", h, config.out_channels, 3, 1, (1, 1))?;
+    h = blocks.g.group_norm("conv_norm_out", h, config.groups(channels[0]), config.norm_eps)?;
+    h = blocks.g.activation("conv_act", h, Act::Silu);
+    h = blocks.g.conv2d("conv_out", h, config.out_channels, 3, 1, (1, 1))?;
+    h = blocks.skip_out(h, output)?;
+    if config.time_embedding == TimeEmbedding::Fourier {
+        h = g.divide_by_time("over_time", h);
+    }
     Ok(g.finish(h))
 }
 
-/// The embedding of time and class, activated: what every residual block projects.
+/// Whether an up block is given the channels that its weights are for.
+fn meets(block: &str, expected: usize, found: usize) -> Result<()> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        format!("{block}: up_block_types"),
+        format!("a map of {expected} channels from the block before"),
+        found.to_string(),
+        "use blocks of one family on both sides: diffusers' class fails there too",
+    ))
+}
+
+/// Only Skip blocks double the branch of Skip blocks.
+fn interrupted(block: &str) -> Error {
+    Error::invalid(
+        format!("{block}: up_block_types"),
+        "Skip blocks to the end, once there was one",
+        "a block of another family",
+        "correct config.json: diffusers' class fails there too",
+    )
+}
+
+/// The embedding of time and class.
 fn embeddings(g: &mut GraphBuilder, config: &Config) -> Result<NodeId> {
     let (dim, width) = (config.block_out_channels[0], config.time_embedding_dim);
-    let flip = config.flip_sin_to_cos;
-    let frequencies = Frequencies::Exponential { max_period: MAX_PERIOD, shift: config.freq_shift };
-    let t = g.time_embedding("time_proj", dim, flip, frequencies);
-    let mut emb = embedding_mlp(g, "time_embedding", t, width);
+    let name = "time_proj";
+    let t = match config.time_embedding {
+        TimeEmbedding::Positional => {
+            let shift = config.freq_shift;
+            let frequencies = Frequencies::Exponential { max_period: MAX_PERIOD, shift };
+            g.time_embedding(name, dim, config.flip_sin_to_cos, frequencies)
+        }
+        TimeEmbedding::Fourier => {
+            // The same frequencies under the name of the first versions.
+            g.unread("time_proj.W", &[dim], None);
+            g.fourier_embedding(name, dim, true, false)
+        }
+        TimeEmbedding::Learned(times) => g.learned_time(name, times, dim),
+    };
+    let emb = embedding_mlp(g, "time_embedding", t, width);
     let class = match config.class_embedding {
         ClassEmbedding::None => None,
         ClassEmbedding::Table(n) => Some(g.class_embedding("class_embedding", n, width)),
-        ClassEmbedding::Number => {
-            let number = g.label_embedding("class_proj", dim, flip, frequencies);
-            Some(embedding_mlp(g, "class_embedding", number, width))
-        }
+        ClassEmbedding::Number => g
+            .label_as_time("class_proj", t)
+            .map(|number| embedding_mlp(g, "class_embedding", number, width)),
     };
-    if let Some(class) = class {
-        emb = g.add("time_embedding.class", emb, class, 1.0)?;
+    match class {
+        Some(class) => g.add("time_embedding.class", emb, class, 1.0),
+        None => Ok(emb),
     }
-    Ok(g.activation("time_embedding.nonlinearity", emb, config.act))
 }
 
 /// Linear, SiLU, linear.

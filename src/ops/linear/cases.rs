@@ -1,6 +1,6 @@
 //! The cases of `linear`.
 
-use super::Params;
+use super::{Params, Rows};
 use crate::ops::cases::{MapCase, moments_of, row_maps};
 use crate::ops::moments;
 use crate::ops::random::Random;
@@ -15,9 +15,12 @@ struct Parts {
     rows: Option<usize>,
     /// Middle and spread of x.
     x: (f32, f32),
+    /// Rows of samples there are.
+    table: usize,
 }
 
-const PLAIN: Parts = Parts { residual: false, cond: CaseArg::Absent, rows: None, x: (0.0, 2.0) };
+const PLAIN: Parts =
+    Parts { residual: false, cond: CaseArg::Absent, rows: None, x: (0.0, 2.0), table: 0 };
 
 fn params(m: u32, k: u32, n: u32) -> Params {
     let map = RowMap::IDENTITY;
@@ -57,7 +60,11 @@ fn case(what: &str, p: Params, parts: Parts) -> Case {
         None => (CaseArg::Data, CaseArg::Output),
     };
     let skip = if parts.residual { values(residual) } else { CaseArg::Absent };
-    Case::new(name, p, vec![values(x), weight, vectors, moments, parts.cond, skip, y])
+    let rows = match p.rows {
+        0 => CaseArg::Absent,
+        _ => random.f32(parts.table * p.row_width(), 0.5),
+    };
+    Case::new(name, p, vec![values(x), weight, vectors, moments, parts.cond, skip, y, rows])
 }
 
 pub(super) fn cases() -> Vec<Case> {
@@ -101,6 +108,40 @@ pub(super) fn cases() -> Vec<Case> {
     let p = Params { norm: Norm::Layer as u32, gate: 1, ..params(21, 36, 20) };
     cases.push(case("gated, norm of rows", p, PLAIN));
     cases.extend(whole());
+    cases.extend(by_sample());
+    cases
+}
+
+/// Norms that rows of samples scale and shift, and results that they are factors of.
+fn by_sample() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (i, found) in row_maps(&mut Random::new("samples"), 4).into_iter().enumerate() {
+        let MapCase { kind, map, cursor, cond, rows: table } = found;
+        let (shifts, times) = (Rows::ScaleShift as u32, Rows::Times as u32);
+        let of = |rows, hw, k, n| Params { map, hw, rows, ..params(4 * hw, k, n) };
+        let normed = |hw, k, n| Params { norm: Norm::Layer as u32, ..of(shifts, hw, k, n) };
+        let act_in = Act::Silu as u32;
+        let act = Act::GeluTanh as u32;
+        // Of the deep ones the sum is split where there are few tiles.
+        let patterns = [
+            ("scaled, shifted", normed(9, 24, 20)),
+            ("scaled, shifted", Params { act_in, ..normed(40, 7, 5) }),
+            ("times", Params { scale: 0.5, act, ..of(times, 17, 20, 12) }),
+            ("times", Params { bias: 0, ..of(times, 1, 64, 7) }),
+            ("deep, scaled, shifted, keeps moments", kept(normed(32, 256, 48), 32)),
+            ("deep, times, keeps moments", kept(of(times, 32, 512, 32), 32)),
+            (
+                "norm of groups, shifted",
+                Params { act_in, ..by_group(of(shifts, 36, 64, 24), 36, 8) },
+            ),
+        ];
+        // Each by some of the maps, and all by the one that loops take.
+        let taken = |at: usize| at % 4 == i % 4 || kind == "time x condition";
+        for (_, (what, p)) in patterns.into_iter().enumerate().filter(|(at, _)| taken(*at)) {
+            let parts = Parts { residual: i % 2 == 1, cond: cond.clone(), table, ..PLAIN };
+            cases.push(case(&format!("{what} by {kind}"), p, parts).at(cursor));
+        }
+    }
     cases
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Inspection, MemoryMap};
 use crate::backend::roofline::Bound;
+use crate::model::Files;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -41,17 +42,12 @@ impl Inspection {
         let [c, h, w] = self.state;
         let [eval, step] = [self.flops_per_eval, self.flops_per_step].map(|f| f as f64 / 1e9);
         writeln!(f, "model        {}: {c}x{h}x{w}, {} layers", self.model, self.layers)?;
+        self.found(f)?;
         writeln!(f, "parameters   {} ({})", self.parameters, bytes(self.weight_bytes))?;
         writeln!(
             f,
-            "trajectory   {} {} steps, NFE {}, batch {}, guidance {}, {}, {}",
-            self.solver,
-            self.steps,
-            self.nfe,
-            self.batch,
-            self.guidance,
-            self.precision,
-            self.scheduler
+            "trajectory   {} {} steps, NFE {}, batch {}, guidance {}, {}",
+            self.solver, self.steps, self.nfe, self.batch, self.guidance, self.precision
         )?;
         writeln!(
             f,
@@ -69,6 +65,25 @@ impl Inspection {
             bytes(self.hoisted_bytes),
             bytes(self.allocated_bytes)
         )
+    }
+
+    /// The class and the files.
+    fn found(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Files { class, config, settings, weights, .. } = &self.files;
+        writeln!(f, "network      {class} of {config}")?;
+        writeln!(f, "schedule     {}", self.scheduler)?;
+        if let Some(file) = settings {
+            writeln!(f, "settings     {file}")?;
+        }
+        if weights.is_empty() && self.parameters > 0 {
+            writeln!(f, "weights      none: a plan needs none, sampling does")?;
+        }
+        for (i, file) in weights.iter().enumerate() {
+            let head = if i == 0 { "weights" } else { "" };
+            let size = file.bytes.map_or("missing".to_string(), bytes);
+            writeln!(f, "{head:<12} {}, {size}", file.name)?;
+        }
+        Ok(())
     }
 
     /// What left the loop, and why.

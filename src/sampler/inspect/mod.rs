@@ -8,15 +8,16 @@ pub use display::bytes;
 pub use launches::LaunchRow;
 pub use memory::{Arena, MemoryMap, Value};
 
-use super::{Request, Resolved, options, storage};
+use super::{Needs, Request, Resolved, options, storage};
 use crate::backend::null::{self, Counts};
 use crate::backend::roofline::Peak;
 use crate::error::Result;
 use crate::graph::{Graph, Node, NodeId};
-use crate::model::Model;
+use crate::model::{Files, Model};
 use crate::ops::Facts;
 use crate::program::{Body, Program, Slot, Source};
 use crate::solver::SchedulerConfig;
+use crate::tensor::DType;
 use serde::Serialize;
 use std::ops::Range;
 
@@ -44,6 +45,8 @@ pub struct SlotRow {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Inspection {
     pub model: String,
+    /// What was found of it.
+    pub files: Files,
     /// `[C, H, W]`.
     pub state: [usize; 3],
     pub classes: Option<usize>,
@@ -122,6 +125,7 @@ pub fn inspect(model: &Model, request: &Request, peak: Option<&Peak>) -> Result<
     let floors = peak.map(|_| floors(&program, &plan, &step));
     Ok(Inspection {
         model: model.name.clone(),
+        files: model.files(),
         state: model.state,
         classes: model.classes,
         precision: storage.name(),
@@ -153,6 +157,20 @@ pub fn inspect(model: &Model, request: &Request, peak: Option<&Peak>) -> Result<
         slots: slots(&program),
         notes: resolved.notes,
     })
+}
+
+impl Inspection {
+    /// The memory that a run takes.
+    pub fn needs(&self) -> Needs {
+        Needs {
+            weights: self.weight_bytes,
+            tables: self.hoisted_bytes,
+            activations: self.activation_bytes,
+            all: self.allocated_bytes,
+            batch: self.batch,
+            single: self.precision == DType::F32.name(),
+        }
+    }
 }
 
 /// Operations of one step without its update.

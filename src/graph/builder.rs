@@ -1,10 +1,10 @@
 //! Builds a graph layer by layer; shapes are inferred and checked as it grows.
 
+mod filters;
 mod tokens;
 
 use super::{
-    Filter, Frequencies, Graph, Layer, Node, NodeId, Param, ParamId, Part, Shape, Stored, Unread,
-    Window,
+    Frequencies, Graph, Layer, Node, NodeId, Param, ParamId, Part, Shape, Stored, Unread, Window,
 };
 use crate::error::{Error, Result};
 use crate::ops::{Act, pool};
@@ -190,28 +190,6 @@ impl GraphBuilder {
         let [kh, kw] = window.size;
         let weight = self.param(format!("{name}.weight"), &[out, c, kh, kw]);
         let bias = bias.then(|| self.param(format!("{name}.bias"), &[out]));
-        Ok(self.push(name, Layer::Conv2d { weight, bias, window }, &[x], shape))
-    }
-
-    /// A `k x k` convolution with a pixel of the map in every place, then `taps` in both directions
-    /// and every other pixel: as one, with more zeros around the map.
-    pub fn conv2d_down(
-        &mut self,
-        name: &str,
-        x: NodeId,
-        out: usize,
-        k: usize,
-        taps: &[f32],
-    ) -> Result<NodeId> {
-        let c = self.shape(x).channels();
-        let size = k + taps.len() - 1;
-        let before = k / 2 + (taps.len() - 1) / 2;
-        let window = Window::square(size, 2, (before, (size - 2).saturating_sub(before)));
-        let shape = self.under(name, x, window, out)?;
-        let stored = Stored::Filtered(Filter::new(taps));
-        let weight = Param::new(format!("{name}.weight"), &[out, c, size, size]);
-        let weight = self.stored(Param { stored, ..weight });
-        let bias = Some(self.param(format!("{name}.bias"), &[out]));
         Ok(self.push(name, Layer::Conv2d { weight, bias, window }, &[x], shape))
     }
 

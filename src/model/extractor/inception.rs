@@ -95,9 +95,9 @@ impl Net {
     }
 
     fn join(&mut self, name: &str, branches: &[NodeId]) -> Result<NodeId> {
-        let rest = branches.iter().enumerate().skip(1);
-        rest.fold(Ok(branches[0]), |joined, (i, branch)| {
-            self.0.concat(&format!("{name}.concat.{i}"), joined?, *branch)
+        let mut rest = branches.iter().enumerate().skip(1);
+        rest.try_fold(branches[0], |joined, (i, branch)| {
+            self.0.concat(&format!("{name}.concat.{i}"), joined, *branch)
         })
     }
 

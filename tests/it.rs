@@ -21,10 +21,10 @@ mod catalogue;
 mod cli;
 #[path = "it/cli_edit.rs"]
 mod cli_edit;
-#[path = "it/cli_files.rs"]
-mod cli_files;
 #[path = "it/cli_eval.rs"]
 mod cli_eval;
+#[path = "it/cli_files.rs"]
+mod cli_files;
 #[path = "it/cli_solvers.rs"]
 mod cli_solvers;
 #[path = "it/cli_tune.rs"]

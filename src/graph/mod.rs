@@ -6,7 +6,6 @@
 
 mod builder;
 mod display;
-mod filters;
 mod positions;
 mod stored;
 mod times;

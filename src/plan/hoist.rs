@@ -23,10 +23,14 @@ impl Depends {
     }
 }
 
-/// Gives each kernel its domain. A table of more than `table_bytes` stays in the loop, where it
-/// costs a little work in each row instead of memory; what it reads may still leave. Where times
-/// vary, a time is as much a sample's own as its state.
+/// Tables together may have so many times the bytes that one may have.
+const TABLES: usize = 16;
+
+/// Gives each kernel its domain. A table of more than `table_bytes`, or one too many, stays in the
+/// loop, where it costs a little work in each row instead of memory; what it reads may still leave.
+/// Where times vary, a time is as much a sample's own as its state.
 pub(super) fn hoist(plan: &mut Plan, table_bytes: usize, times_vary: bool) {
+    let mut total = 0;
     let mut depends: Vec<Depends> = Vec::with_capacity(plan.kernels.len());
     for kernel in &mut plan.kernels {
         let mut d = match kernel.layer {
@@ -50,7 +54,9 @@ pub(super) fn hoist(plan: &mut Plan, table_bytes: usize, times_vary: bool) {
         }
         let rows = d.domain().rows(plan.sizes);
         // Tables are f32: they are small, and every row of them is reused.
-        d.state |= rows * kernel.shape.elements() * 4 > table_bytes;
+        let bytes = rows * kernel.shape.elements() * 4;
+        d.state |= bytes > table_bytes || total + bytes > TABLES * table_bytes;
+        total += if d.state { 0 } else { bytes };
         kernel.domain = d.domain();
         depends.push(d);
     }

@@ -71,7 +71,26 @@ pub(super) fn decoder(
     let one = bytes(decoder, parts[0], storage)?.max(1);
     let most = (WHOLE_BYTES / one).max(1) as usize;
     let samples = (1..=resolved.batch.min(most)).rev().find(|n| resolved.batch.is_multiple_of(*n));
-    Ok(Some(Decoder { graphs, storage, samples: samples.unwrap_or(1), tiling }))
+    let decoder = Decoder { graphs, storage, samples: samples.unwrap_or(1), tiling };
+    countable(&decoder, request.shape(model)?, resolved.batch)?;
+    Ok(Some(decoder))
+}
+
+/// Kernels count elements in 32 bits: those of a map, and of all pictures of a batch.
+fn countable(decoder: &Decoder, picture: [usize; 3], batch: usize) -> Result<()> {
+    let nodes = decoder.graphs.iter().flat_map(|graph| &graph.nodes);
+    let largest = nodes.map(|node| node.shape.elements()).max().unwrap_or(0);
+    let most = u32::MAX as usize;
+    let refuse = |what: &str, found: usize, action: &str| {
+        let expected = format!("at most {most} elements of a decoder's value");
+        Err(Error::invalid(what, expected, found.to_string(), action))
+    };
+    let (map, all) = (largest * decoder.samples, batch * picture.iter().product::<usize>());
+    match () {
+        () if map > most => refuse("--vae-tiles", map, "use smaller tiles: --vae-tiles 64, say"),
+        () if all > most => refuse("--batch", all, "use a smaller --batch"),
+        () => Ok(()),
+    }
 }
 
 /// The decoder's own tiles, or as much smaller ones as fit.

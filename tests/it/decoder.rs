@@ -1,6 +1,7 @@
 //! Latents become pictures: the decoder by itself, whole and in tiles, and whole pipelines, against
 //! diffusers (tests/golden/dit/make_decoder.py).
 
+use super::emulated::{Build, Emulated};
 use super::evaluate::relative_l2;
 use super::says::assert_says;
 use super::{binary, device, golden};
@@ -186,6 +187,27 @@ fn pipelines_agree_with_diffusers() {
             assert!(most < 1.0 / 255.0, "{what}: images {most}");
         }
     }
+}
+
+/// The kernels of CUDA on the emulator: rows that decode follow those that step.
+#[test]
+fn the_kernels_of_cuda_decode_too() {
+    if !device::emulator() {
+        return;
+    }
+    let emulated = Emulated::new(Build::Plain);
+    let (pictures, _) = sample(&open("pipeline"), &request("ddim", false), &emulated);
+    let expected = golden::load("dit/pipeline/runs.safetensors", "ddim.pictures").values;
+    let error = relative_l2(&pictures, &expected);
+    assert!(error < 1e-3, "{error:e}");
+    let model = open("decoder");
+    let z = golden::load("dit/decoder/decoded.safetensors", "z").values;
+    let tiled = decoder(&model, DType::F32, Tiling::of(8), 2);
+    let error = relative_l2(
+        &decode(&model, &z, &tiled, &emulated),
+        &golden::load("dit/decoder/decoded.safetensors", "tiled").values,
+    );
+    assert!(error < 1e-5, "{error:e}");
 }
 
 /// A picture depends on its index alone, however many are drawn or decoded beside it.

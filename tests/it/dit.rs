@@ -133,6 +133,26 @@ fn what_a_configuration_may_not_say_is_named() {
     assert!(message.contains("norm_type: expected ada_norm_zero"), "{message}");
 }
 
+/// DiT-XL/2 of 120 classes in 50 steps: what every block would keep of each is more than leaves.
+#[test]
+fn tables_of_many_classes_are_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = json!({"_class_name": "DiTTransformer2DModel", "out_channels": 8});
+    std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+    let model = Model::open(dir.path().to_str().unwrap()).unwrap();
+    let planned = |classes: u32| {
+        let classes = Classes::List((0..classes).collect());
+        let solver = Some("ddim".into());
+        let request = Request { classes, solver, steps: Some(50), ..Request::default() };
+        inspect(&model, &request, None).unwrap()
+    };
+    let (few, many) = (planned(1), planned(120));
+    // Patches, places, 28 blocks of five, the last linear layer, pixels, the step.
+    assert_eq!(few.launches_per_step, 2 + 28 * 5 + 3);
+    assert!(many.launches_per_step > few.launches_per_step);
+    assert!(many.hoisted_bytes < 5 << 28, "{}", many.hoisted_bytes);
+}
+
 /// A network of many blocks in f16 is no further off than another.
 #[test]
 fn half_precision_is_close_over_many_blocks() {

@@ -54,15 +54,30 @@ fn open(dir: &Path) -> Result<Model, Error> {
     Model::open(dir.to_str().unwrap())
 }
 
+/// One network of every class and of every family's options.
+fn network_configs() -> Vec<Value> {
+    let folders = ["network/class-table", "network/scale-shift", "dit/base"];
+    let of_folder = |name: &str| golden::json(&format!("{name}/config.json"));
+    let cases = [
+        ("adm", "guided-legacy"),
+        ("adm", "improved"),
+        ("adm", "consistency"),
+        ("ncsnpp", "ncsnpp"),
+        ("ncsnpp", "fourier"),
+        ("ncsnpp", "k-attention"),
+    ];
+    let of_case = |(family, name): (&str, &str)| {
+        golden::json(&format!("{family}/cases.json"))[name]["config"].clone()
+    };
+    folders.map(of_folder).into_iter().chain(cases.map(of_case)).collect()
+}
+
 #[test]
 fn networks() {
-    let of_folder = |name: &&str| golden::json(&format!("network/{name}/config.json"));
-    let cases = golden::json("adm/cases.json");
-    let flags = cases.as_object().unwrap().values().map(|case| case["config"].clone());
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.json");
     let request = Request { steps: Some(2), ..Request::default() };
-    for config in golden::TINY.iter().take(3).map(of_folder).chain(flags) {
+    for config in network_configs() {
         fs::write(&path, config.to_string()).unwrap();
         let original = open(dir.path()).unwrap().graph;
         for (key, config) in odd(&config) {

@@ -6,6 +6,7 @@ writes, under tests/golden/network/ (all f32, [B, C, H, W]):
 
   digits.safetensors       x [5,1,32,32] (normal, seed 0), t [5], labels [5], and y of each
   digits-edm.safetensors   the same of 3, t being ln(sigma) / 4
+  digits-ve.safetensors    the same of 3 without labels, t being sigma, and x as noisy
   <tiny model>/            config.json, diffusion_pytorch_model.safetensors (random weights),
                            scheduler/scheduler_config.json, golden.safetensors (x, t, labels, y)
   ddpm-cifar10.safetensors x, t, y with the weights of hash_weights.py, which the Rust tests
@@ -226,6 +227,12 @@ def main():
     x = inputs(edm.config, 3, 0)
     golden(edm, x, [1.0, -0.25, -1.5], [3, 10, 7], OUT / "digits-edm.safetensors")
     known["digits-edm"] = shapes(edm)
+
+    ve = UNet2DModel.from_pretrained(MODELS / "digits-ve").float()
+    sigmas = [0.01, 0.7, 50.0]
+    x = inputs(ve.config, 3, 0) * torch.tensor(sigmas).view(3, 1, 1, 1)
+    golden(ve, x, sigmas, None, OUT / "digits-ve.safetensors")
+    known["digits-ve"] = shapes(ve)
 
     config = json.loads((MODELS / "ddpm-cifar10" / "config.json").read_text())
     cifar = UNet2DModel.from_config(config)

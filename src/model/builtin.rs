@@ -43,6 +43,7 @@ pub(super) const MODELS: &[Builtin] = &[
     trained!("digits"),
     trained!("digits-edm"),
     trained!("digits-ve"),
+    trained!("digits-cm"),
     Builtin {
         name: "ddpm-cifar10",
         config: include_str!("../../models/ddpm-cifar10/config.json"),

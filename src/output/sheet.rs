@@ -138,10 +138,10 @@ fn draw(canvas: &mut Canvas, band: &Band, layout: &Layout, top: usize) {
             let color = if cell.best { INK } else { GREY };
             canvas.text(&cell.caption, at, Anchor::Left, Font::Small, color);
             let frame = Frame {
-                x: left(j) as f64 - 3.0,
-                y: y as f64 - 3.0,
-                width: (layout.cell[0] - MARGIN) as f64 + 6.0,
-                height: (layout.cell[1] - MARGIN) as f64 + 6.0,
+                x: left(j) as f64 - 2.5,
+                y: y as f64 - 2.5,
+                width: (layout.cell[0] - MARGIN) as f64 + 5.0,
+                height: (layout.cell[1] - MARGIN) as f64 + 5.0,
             };
             canvas.border(frame, if cell.best { INK } else { FAINT });
         }

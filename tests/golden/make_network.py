@@ -6,6 +6,7 @@ writes, under tests/golden/network/ (all f32, [B, C, H, W]):
 
   digits.safetensors       x [5,1,32,32] (normal, seed 0), t [5], labels [5], and y of each
   digits-edm.safetensors   the same of 3, t being ln(sigma) / 4
+  digits-cm.safetensors    the same of 3, t being 250 ln(sigma)
   digits-ve.safetensors    the same of 3 without labels, t being sigma, and x as noisy
   <tiny model>/            config.json, diffusion_pytorch_model.safetensors (random weights),
                            scheduler/scheduler_config.json, golden.safetensors (x, t, labels, y)
@@ -233,6 +234,11 @@ def main():
     x = inputs(ve.config, 3, 0) * torch.tensor(sigmas).view(3, 1, 1, 1)
     golden(ve, x, sigmas, None, OUT / "digits-ve.safetensors")
     known["digits-ve"] = shapes(ve)
+
+    cm = UNet2DModel.from_pretrained(MODELS / "digits-cm").float()
+    x = inputs(cm.config, 3, 0)
+    golden(cm, x, [1095.5, 201.75, -1553.5], [3, 10, 7], OUT / "digits-cm.safetensors")
+    known["digits-cm"] = shapes(cm)
 
     config = json.loads((MODELS / "ddpm-cifar10" / "config.json").read_text())
     cifar = UNet2DModel.from_config(config)

@@ -304,7 +304,7 @@ fn a_pipeline_with_more_parts_is_refused() {
 #[test]
 fn what_is_not_a_model_is_told_apart() {
     let unknown = |spec: &str| Model::open(spec).map_err(|e| e.to_string());
-    let names = "a built-in name (digits, digits-edm, digits-ve, ddpm-cifar10, mixture), a folder";
+    let names = "a built-in name (digits, digits-edm, digits-ve, digits-cm, ddpm-cifar10, mixture), a folder";
     assert_says(unknown("digit"), &["model \"digit\"", names, "no such file or folder"]);
     assert_says(unknown("/no/such/model.safetensors"), &["/no/such", "no such file or folder"]);
     let dir = tempfile::tempdir().unwrap();

@@ -63,7 +63,7 @@ pub fn compare(model: &Model, weights: &dyn WeightSource, file: &str, backend: &
 
 #[test]
 fn digits_agrees_with_pytorch() {
-    for name in ["digits", "digits-edm", "digits-ve"] {
+    for name in ["digits", "digits-edm", "digits-ve", "digits-cm"] {
         let model = Model::open(name).unwrap();
         let weights = model.weights().unwrap();
         for backend in device::backends() {

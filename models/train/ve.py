@@ -19,6 +19,7 @@ from diffusers import ScoreSdeVeScheduler, UNet2DModel
 
 BATCH = 32
 SIGMA_MIN, SIGMA_MAX = 0.01, 50.0  # 52 is the largest distance between two digits
+DEVIATION = 0.5  # of the pixels
 MIDDLE, SPREAD = -0.6, 1.5  # of ln(sigma)
 NETWORK = dict(
     sample_size=32,
@@ -62,12 +63,17 @@ def levels(count):
 
 
 def loss_of(model, images, labels):
-    """sigma^2 |s(x + sigma z; sigma) + z / sigma|^2."""
+    """sigma^2 |s(x + sigma z; sigma) + z / sigma|^2, weighted up where noise is strong.
+
+    An error of the score moves the picture by sigma^2 of it: weighted with sigma^2 alone, a small
+    network leaves noise there that later steps do not take away.
+    """
     x, _ = picked(images, labels, BATCH)
     x = x.expand(-1, 3, -1, -1)
     sigma, z = levels(BATCH), torch.randn_like(x)
     score = model(x + sigma * z, sigma.flatten()).sample
-    return ((sigma * score + z) ** 2).mean()
+    weight = (1 + (sigma / DEVIATION) ** 2).sqrt()
+    return (weight * (sigma * score + z) ** 2).mean()
 
 
 def main():

@@ -10,12 +10,12 @@ pub fn ending(path: &Path) -> String {
     path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default()
 }
 
-/// The arrays in a file; a picture is read with so many channels.
-pub fn read(flag: &str, path: &Path, channels: usize) -> Result<Arrays> {
+/// The arrays in a file; a picture is read with so many channels, black and white as `range` says.
+pub fn read(flag: &str, path: &Path, channels: usize, range: [f32; 2]) -> Result<Arrays> {
     let what = format!("{flag} {}", path.display());
     let open = || fs::read(path).map_err(|e| Error::io(path, "read", e, "check the path"));
     match ending(path).as_str() {
-        "png" => picture(&what, &open()?, channels),
+        "png" => picture(&what, &open()?, channels, range),
         "npy" => npy(&what, &open()?),
         "safetensors" => safetensors(&what, &open()?),
         other => Err(Error::invalid(
@@ -31,8 +31,8 @@ pub fn damaged(what: &str, expected: &str, error: impl ToString) -> Error {
     Error::invalid(what, expected, error.to_string(), "write the file again")
 }
 
-/// Bytes 0 to 255 become -1 to 1, the range that models of pictures are trained in.
-fn picture(what: &str, bytes: &[u8], channels: usize) -> Result<Arrays> {
+/// Bytes 0 to 255 become what is in the range that the model was trained in.
+fn picture(what: &str, bytes: &[u8], channels: usize, [low, high]: [f32; 2]) -> Result<Arrays> {
     let decoded = image::load_from_memory_with_format(bytes, image::ImageFormat::Png);
     let decoded = decoded.map_err(|e| damaged(what, "a whole PNG file", e))?;
     let (w, h) = (decoded.width() as usize, decoded.height() as usize);
@@ -50,7 +50,7 @@ fn picture(what: &str, bytes: &[u8], channels: usize) -> Result<Arrays> {
     };
     let value = |i: usize| {
         let (c, pixel) = (i / (w * h), i % (w * h));
-        f32::from(pixels[pixel * channels + c]) / 127.5 - 1.0
+        f32::from(pixels[pixel * channels + c]) / (255.0 / (high - low)) + low
     };
     Ok(Arrays::new((0..channels * h * w).map(value).collect(), [1, channels, h, w]))
 }

@@ -1,11 +1,11 @@
 //! Flags that begin a run with pictures.
 
-use super::arrays::{ending, read};
+use super::arrays::read;
 use super::request::real;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use unnoise::error::Result;
 use unnoise::model::Model;
-use unnoise::sampler::{Arrays, Task};
+use unnoise::sampler::Task;
 
 /// The flags of `sample` that take pictures or states.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -41,37 +41,29 @@ impl EditArgs {
     /// # Errors
     /// A file that is not there, is damaged, or holds another kind of array.
     pub fn task(&self, model: &Model) -> Result<Option<Task>> {
-        let channels = model.state[0];
+        let (channels, range) = (model.state[0], model.range());
         let strength = real("--strength", self.strength.as_deref())?;
         if let Some(path) = &self.init {
-            let pictures = read("--init", path, channels)?;
+            let pictures = read("--init", path, channels, range)?;
             return Ok(Some(match &self.mask {
                 None => Task::Vary { pictures, strength },
                 Some(mask) => {
-                    let masks = read("--mask", mask, 1)?;
-                    Task::Inpaint { pictures, masks: shares(mask, masks), strength }
+                    let masks = read("--mask", mask, 1, [0.0, 1.0])?;
+                    Task::Inpaint { pictures, masks, strength }
                 }
             }));
         }
         if let Some(path) = &self.colorize {
-            return Ok(Some(Task::Colorize { pictures: read("--colorize", path, 1)? }));
+            return Ok(Some(Task::Colorize { pictures: read("--colorize", path, 1, range)? }));
         }
         if let Some(path) = &self.upscale {
-            return Ok(Some(Task::Upscale { pictures: read("--upscale", path, channels)? }));
+            return Ok(Some(Task::Upscale { pictures: read("--upscale", path, channels, range)? }));
         }
         let Some(path) = &self.latent else { return Ok(None) };
-        let states = read("--latent", path, channels)?;
+        let states = read("--latent", path, channels, range)?;
         Ok(Some(match self.interpolate {
             true => Task::Interpolate { states },
             false => Task::Resume { states },
         }))
     }
-}
-
-/// Masks of a picture, whose white is 1.
-fn shares(path: &Path, masks: Arrays) -> Arrays {
-    if ending(path) != "png" {
-        return masks;
-    }
-    Arrays::new(masks.data.iter().map(|v| (v + 1.0) / 2.0).collect(), masks.shape)
 }

@@ -165,6 +165,7 @@ fn run_of(sampler: &Sampler, model: &Model, request: &Request) -> Result<Run> {
         indices: sampler.indices(),
         shard: (request.shard.index, request.shard.of),
         class_names: model.settings.class_names.clone(),
+        range: model.range(),
     })
 }
 

@@ -63,6 +63,8 @@ pub(super) struct Layout {
     pub decoder: Option<(Text, WeightsAt)>,
     /// Names of the classes from 0 on, if a pipeline has them.
     pub class_names: Vec<String>,
+    /// The range of its pictures, if a pipeline says it.
+    pub range: Option<[f32; 2]>,
 }
 
 /// Names of the weights in a folder, the preferred first.
@@ -90,6 +92,7 @@ pub(super) fn find(spec: &str) -> Result<Layout> {
             weights: WeightsAt::BuiltIn(model),
             decoder: None,
             class_names: Vec::new(),
+            range: None,
         });
     }
     let path = Path::new(spec);
@@ -135,14 +138,14 @@ fn folder(path: &Path) -> Result<Layout> {
             "give the folder that diffusers' save_pretrained wrote",
         ));
     }
-    let Pipeline { network, decodes, class_names } = Pipeline::read(&read(&index)?)?;
+    let Pipeline { network, decodes, class_names, range } = Pipeline::read(&read(&index)?)?;
     let network = path.join(network);
     let mut layout = at(path, &network, WeightsAt::Folder(network.clone()))?;
     if decodes {
         let dir = path.join(DECODER);
         layout.decoder = Some((read(&dir.join("config.json"))?, WeightsAt::Folder(dir)));
     }
-    Ok(Layout { class_names, ..layout })
+    Ok(Layout { class_names, range, ..layout })
 }
 
 /// The networks of pipelines: their folder and their classes.
@@ -160,7 +163,11 @@ struct Pipeline {
     /// Whether there is a decoder.
     decodes: bool,
     class_names: Vec<String>,
+    range: Option<[f32; 2]>,
 }
+
+/// The pipeline whose pictures are from 0 to 1, where the others' are from -1 to 1.
+const UNIT_RANGE: &str = "ScoreSdeVePipeline";
 
 impl Pipeline {
     fn read(index: &Text) -> Result<Pipeline> {
@@ -172,7 +179,8 @@ impl Pipeline {
             classes.contains(&v.get(1)?.as_str()?).then_some(())
         })?;
         keys.take("scheduler", "[library, class]", (), |v| v.get(1)?.as_str().map(|_| ()))?;
-        let mut pipeline = Pipeline { network, decodes: false, class_names: Vec::new() };
+        let range = keys.class().is_ok_and(|class| class == UNIT_RANGE).then_some([0.0, 1.0]);
+        let mut pipeline = Pipeline { network, decodes: false, class_names: Vec::new(), range };
         if network == "transformer" {
             let expected = format!("[\"diffusers\", \"{DECODER_CLASS}\"]");
             pipeline.decodes = keys.take(DECODER, &expected, false, |v| {
@@ -224,6 +232,7 @@ fn file(path: &Path) -> Result<Layout> {
         weights,
         decoder: None,
         class_names: Vec::new(),
+        range: None,
     })
 }
 
@@ -238,6 +247,7 @@ fn at(named_by: &Path, dir: &Path, weights: WeightsAt) -> Result<Layout> {
         weights,
         decoder: None,
         class_names: Vec::new(),
+        range: None,
     })
 }
 

@@ -100,6 +100,7 @@ impl Model {
             let most = network.classes.unwrap_or(0);
             settings.class_names = files.class_names.into_iter().take(most).collect();
         }
+        settings.range = settings.range.or(files.range);
         let mut config = files.config;
         let (mut decoder, mut decoder_weights) = (None, None);
         if let Some((text, weights)) = files.decoder {
@@ -126,6 +127,11 @@ impl Model {
             weights: files.weights,
             decoder_weights,
         })
+    }
+
+    /// What black and white are in pictures.
+    pub fn range(&self) -> [f32; 2] {
+        self.settings.range.unwrap_or([-1.0, 1.0])
     }
 
     /// The scheduler's configuration.

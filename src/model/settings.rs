@@ -19,6 +19,8 @@ pub struct Settings {
     pub class_names: Vec<String>,
     /// Whether eps is derived again from the clipped x0.
     pub clipped_eps: Option<bool>,
+    /// What black and white are in pictures; -1 and 1 if it is not said.
+    pub range: Option<[f32; 2]>,
 }
 
 const STEPS: std::ops::RangeInclusive<usize> = 1..=1_000_000;
@@ -35,15 +37,23 @@ impl Settings {
         let number = |v: &Value| v.as_f64().filter(|n| (*n as f32).is_finite()).map(Some);
         let size = |v: &Value| as_size(v).map(Some);
         let steps = |v: &Value| as_size(v).filter(|n| STEPS.contains(n)).map(Some);
-        let range = format!("an integer from {} to {}", STEPS.start(), STEPS.end());
+        let whole = format!("an integer from {} to {}", STEPS.start(), STEPS.end());
+        let range = |v: &Value| match *v.as_array()?.as_slice() {
+            [ref low, ref high] => {
+                let range = [low.as_f64()? as f32, high.as_f64()? as f32];
+                (range[0] < range[1] && (range[1] - range[0]).is_finite()).then_some(Some(range))
+            }
+            _ => None,
+        };
         let settings = Settings {
             solver: keys.take("solver", "the name of a solver", None, text)?,
-            steps: keys.take("steps", &range, None, steps)?,
+            steps: keys.take("steps", &whole, None, steps)?,
             guidance: keys.take("guidance", "a number within the range of f32", None, number)?,
             null_class: keys.take("null_class", "the number of a class", None, size)?,
             class_names: keys.take("class_names", "a list of names", Vec::new(), names)?,
             clipped_eps: keys
                 .take("clipped_eps", "true or false", None, |v| v.as_bool().map(Some))?,
+            range: keys.take("range", "[black, white], black below white", None, range)?,
         };
         settings.check(&keys, classes.unwrap_or(0))?;
         keys.finish()?;

@@ -94,7 +94,7 @@ impl Folder {
             let file = self.sample_name(index);
             let path = self.path.join(&file);
             let bytes = if pictured(shape) {
-                write(&path, |f| Picture::of_sample(sample, shape).write_png(f))?
+                write(&path, |f| Picture::of_sample(sample, shape, self.run.range).write_png(f))?
             } else {
                 array::save_npy(&path, sample, &shape)?
             };

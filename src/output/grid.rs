@@ -85,6 +85,7 @@ pub(super) fn save(
     path: &Path,
     data: &[f32],
     [n, c, h, w]: [usize; 4],
+    range: [f32; 2],
     captions: Option<Vec<String>>,
 ) -> Result<u64> {
     let layout = Layout::new(n, h, w, captions.is_some());
@@ -92,7 +93,7 @@ pub(super) fn save(
     let mut canvas = Picture::filled(width, height, c, PAPER);
     for (i, sample) in data.chunks_exact(c * h * w).enumerate() {
         let [x, y] = layout.corner(i);
-        canvas.draw(&Picture::of_sample(sample, [c, h, w]), x, y, layout.zoom);
+        canvas.draw(&Picture::of_sample(sample, [c, h, w], range), x, y, layout.zoom);
         if let Some(captions) = &captions {
             write_line(&mut canvas, &captions[i], x, y + h * layout.zoom + 2, w * layout.zoom);
         }

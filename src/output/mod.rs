@@ -64,6 +64,8 @@ pub struct Run {
     pub shard: (usize, usize),
     /// Names of the classes for captions; a class without a name shows its number.
     pub class_names: Vec<String>,
+    /// What black and white are in pictures.
+    pub range: [f32; 2],
 }
 
 impl Run {
@@ -185,7 +187,7 @@ impl Gathered {
         match kind {
             Kind::Grid => {
                 let captions = labels.map(|l| l.iter().map(|&c| run.caption(c)).collect());
-                grid::save(&path, &data, shape, captions)
+                grid::save(&path, &data, shape, run.range, captions)
             }
             _ => array::save_safetensors(&path, &data, shape, labels.as_deref(), &run.identity),
         }

@@ -2,10 +2,9 @@
 
 use std::io::{self, Cursor, Write};
 
-/// `[-1, 1]` to `0..=255`: `round(255 clamp(v / 2 + 1/2, 0, 1))`, halves to even, as the pipelines
-/// of diffusers save their images.
-pub fn to_byte(value: f32) -> u8 {
-    ((value / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8
+/// `[low, high]` to `0..=255`, halves to even, as the pipelines of diffusers save their images.
+pub fn to_byte(value: f32, [low, high]: [f32; 2]) -> u8 {
+    (((value - low) / (high - low)).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8
 }
 
 /// A picture of 1 (grey) or 3 (RGB) channels, `[H, W, C]`.
@@ -23,10 +22,10 @@ impl Picture {
     }
 
     /// The picture of one sample `[C, H, W]`.
-    pub fn of_sample(sample: &[f32], [c, h, w]: [usize; 3]) -> Self {
+    pub fn of_sample(sample: &[f32], [c, h, w]: [usize; 3], range: [f32; 2]) -> Self {
         let mut picture = Picture::filled(w, h, c, 0);
         for (i, byte) in picture.bytes.iter_mut().enumerate() {
-            *byte = to_byte(sample[(i % c) * h * w + i / c]);
+            *byte = to_byte(sample[(i % c) * h * w + i / c], range);
         }
         picture
     }
@@ -73,14 +72,15 @@ mod tests {
     fn bytes_are_rounded_as_diffusers_rounds() {
         let cases = [(-1.0, 0), (1.0, 255), (0.0, 128), (-7.0, 0), (7.0, 255), (-0.5, 64)];
         for (value, byte) in cases {
-            assert_eq!(to_byte(value), byte, "of {value}");
+            assert_eq!(to_byte(value, [-1.0, 1.0]), byte, "of {value}");
+            assert_eq!(to_byte(value / 2.0 + 0.5, [0.0, 1.0]), byte, "of {value}, halved");
         }
     }
 
     #[test]
     fn channels_become_the_last_axis() {
         let sample = [-1.0, 1.0, 1.0, -1.0, 0.0, 0.0]; // [3, 1, 2]
-        let picture = Picture::of_sample(&sample, [3, 1, 2]);
+        let picture = Picture::of_sample(&sample, [3, 1, 2], [-1.0, 1.0]);
         assert_eq!(picture.bytes, [0, 255, 128, 255, 0, 128]);
     }
 }

@@ -3,6 +3,8 @@
 use super::binary::Place;
 use super::cli::npy;
 use image::GrayImage;
+use std::fs;
+use std::os::unix::fs::symlink;
 
 /// A picture whose left half is black and whose right half is white.
 fn halves(place: &Place, name: &str, side: u32) {
@@ -23,6 +25,35 @@ fn a_picture_is_repainted_where_the_mask_is_white() {
     assert_eq!(shape, [2, 1, 32, 32]);
     assert!(x.iter().enumerate().filter(|(i, _)| i % 32 < 16).all(|(_, x)| *x == -1.0));
     assert!(x.iter().enumerate().any(|(i, x)| i % 32 >= 16 && *x != 1.0));
+}
+
+/// What is kept of a picture comes back as it was, in whichever range the model has it.
+#[test]
+fn pictures_go_in_and_out_in_the_range_of_the_model() {
+    let place = Place::new();
+    let from = format!("{}/models/digits-cm", env!("CARGO_MANIFEST_DIR"));
+    for file in ["config.json", "scheduler", "diffusion_pytorch_model.safetensors"] {
+        symlink(format!("{from}/{file}"), place.path(file)).unwrap();
+    }
+    fs::write(place.path("unnoise.json"), r#"{"range": [0, 1], "steps": 2}"#).unwrap();
+    halves(&place, "a.png", 32);
+    GrayImage::from_fn(32, 32, |_, y| image::Luma([if y < 16 { 0 } else { 255 }]))
+        .save(place.path("mask.png"))
+        .unwrap();
+    let run = "sample . --init a.png --mask mask.png --count 1 --device cpu --out";
+    for out in ["out.npy", "out/"] {
+        let ran = place.run(&format!("{run} {out}"));
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    }
+    let (_, x) = npy(&place.path("out.npy"));
+    let drawn = image::open(place.path("out/000000.png")).unwrap().into_luma8();
+    for (i, x) in x.iter().enumerate() {
+        let byte = drawn.get_pixel(i as u32 % 32, i as u32 / 32).0[0];
+        assert_eq!(f32::from(byte), (255.0 * x.clamp(0.0, 1.0)).round_ties_even());
+        if i < 512 {
+            assert_eq!(*x, if i % 32 < 16 { 0.0 } else { 1.0 }, "pixel {i}");
+        }
+    }
 }
 
 #[test]

@@ -266,7 +266,7 @@ fn every_layout_opens() {
     for file in ["config.json", WEIGHTS] {
         fs::rename(pipeline.path().join(file), unet.join(file)).unwrap();
     }
-    write_index(pipeline.path(), "UNet2DModel");
+    write_index(pipeline.path(), "DDPMPipeline", "UNet2DModel");
     for place in [pipeline.path(), &unet, &unet.join(WEIGHTS)] {
         let found = open(place).unwrap();
         found.weights().unwrap();
@@ -275,13 +275,16 @@ fn every_layout_opens() {
     let variant = unet.join("diffusion_pytorch_model.fp16.safetensors");
     fs::rename(unet.join(WEIGHTS), variant).unwrap();
     open(pipeline.path()).unwrap().weights().unwrap();
-    write_index(pipeline.path(), "UNet2DConditionModel");
+    assert_eq!(open(pipeline.path()).unwrap().range(), [-1.0, 1.0]);
+    write_index(pipeline.path(), "ScoreSdeVePipeline", "UNet2DModel");
+    assert_eq!(open(pipeline.path()).unwrap().range(), [0.0, 1.0]);
+    write_index(pipeline.path(), "DDPMPipeline", "UNet2DConditionModel");
     assert_says(open(pipeline.path()), &["model_index.json: unet", "UNet2DConditionModel"]);
 }
 
-fn write_index(dir: &Path, unet: &str) {
+fn write_index(dir: &Path, pipeline: &str, unet: &str) {
     let index = json!({
-        "_class_name": "DDPMPipeline", "_diffusers_version": "0.42.1",
+        "_class_name": pipeline, "_diffusers_version": "0.42.1",
         "scheduler": ["diffusers", "DDPMScheduler"], "unet": ["diffusers", unet],
     });
     fs::write(dir.join("model_index.json"), index.to_string()).unwrap();
@@ -304,7 +307,7 @@ fn a_pipeline_with_more_parts_is_refused() {
 #[test]
 fn what_is_not_a_model_is_told_apart() {
     let unknown = |spec: &str| Model::open(spec).map_err(|e| e.to_string());
-    let names = "a built-in name (digits, digits-edm, digits-ve, digits-cm, ddpm-cifar10, mixture), a folder";
+    let names = "(digits, digits-edm, digits-ve, digits-cm, ddpm-cifar10, mixture), a folder";
     assert_says(unknown("digit"), &["model \"digit\"", names, "no such file or folder"]);
     assert_says(unknown("/no/such/model.safetensors"), &["/no/such", "no such file or folder"]);
     let dir = tempfile::tempdir().unwrap();
@@ -356,6 +359,8 @@ fn settings_are_checked() {
         (json!({"class_names": ["a", "b", "c", "d", "e", "f"]}), &["class_names", "at most 5"]),
         (json!({"solver": 1}), &["solver", "the name of a solver"]),
         (json!({"clipped_eps": "yes"}), &["clipped_eps", "true or false"]),
+        (json!({"range": [1, 0]}), &["range", "[black, white]", "found [1,0]"]),
+        (json!({"range": [0, 1e39]}), &["range", "[black, white]"]),
     ];
     for (text, parts) in cases {
         let dir = copy("class-table");

@@ -91,8 +91,8 @@ fn published_configurations_open() {
             "down_block_types": of("SkipDownBlock2D", "AttnSkipDownBlock2D", attention),
             "up_block_types": of("SkipUpBlock2D", "AttnSkipUpBlock2D", last - attention),
             "freq_shift": 0, "in_channels": 3, "out_channels": 3, "layers_per_block": layers,
-            "mid_block_scale_factor": std::f64::consts::SQRT_2, "norm_eps": 1e-6, "norm_num_groups": null,
-            "sample_size": side, "time_embedding_type": "fourier",
+            "mid_block_scale_factor": std::f64::consts::SQRT_2, "norm_eps": 1e-6,
+            "norm_num_groups": null, "sample_size": side, "time_embedding_type": "fourier",
         });
         let scheduler = json!({
             "_class_name": "ScoreSdeVeScheduler", "_diffusers_version": "0.1.1",

@@ -142,7 +142,7 @@ fn settings_and_pipelines() {
     fs::copy(from.join("config.json"), dir.path().join("config.json")).unwrap();
     let settings = json!({
         "solver": "ddim", "steps": 5, "guidance": 1.0, "null_class": 1, "class_names": [],
-        "clipped_eps": true,
+        "clipped_eps": true, "range": [0, 1],
     });
     for (key, settings) in odd(&settings) {
         fs::write(dir.path().join("unnoise.json"), settings.to_string()).unwrap();

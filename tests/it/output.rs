@@ -29,6 +29,7 @@ fn run(count: usize) -> Run {
         indices: 0..count,
         shard: (1, 1),
         class_names: Vec::new(),
+        range: [-1.0, 1.0],
     }
 }
 

@@ -181,8 +181,9 @@ fn npy(what: &str, bytes: &[u8]) -> Result<(Vec<u8>, [usize; 4])> {
     }
 }
 
+/// Samples from -1 to 1 as bytes: a file of numbers does not say its range.
 fn quantised(samples: unnoise::sampler::Arrays) -> (Vec<u8>, [usize; 4]) {
-    (samples.data.iter().map(|v| to_byte(*v)).collect(), samples.shape)
+    (samples.data.iter().map(|v| to_byte(*v, [-1.0, 1.0])).collect(), samples.shape)
 }
 
 /// The .npy of an .npz: `samples`, `arr_0` as numpy calls it, or the only one.

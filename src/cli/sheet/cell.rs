@@ -133,7 +133,8 @@ impl<'a, 'b> Bench<'a, 'b> {
         for part in indices.chunks(sampler.batch()) {
             observer.check()?;
             let samples = sampler.sample(part, &mut observer)?;
-            let bytes: Vec<u8> = samples.data.iter().map(|value| to_byte(*value)).collect();
+            let bytes: Vec<u8> =
+                samples.data.iter().map(|value| to_byte(*value, entry.model.range())).collect();
             for bytes in bytes.chunks(features.batch() * numel) {
                 observer.check()?;
                 found.add(&features.of(bytes, &mut observer)?)?;

@@ -83,13 +83,10 @@ impl Features {
         let numel = self.shape.iter().product::<usize>();
         let count = samples.len() / numel;
         debug_assert!(count > 0 && count <= self.batch && samples.len() == count * numel);
-        let repeats = self.input[0] / self.shape[0];
         self.inputs.images.clear();
         for i in 0..self.batch {
             let sample = &samples[i.min(count - 1) * numel..][..numel];
-            for _ in 0..repeats {
-                self.inputs.images.extend(sample.iter().map(|byte| f32::from(*byte)));
-            }
+            self.read(sample);
         }
         self.session.run(&self.inputs, observer, &mut self.output)?;
         let rows = &self.output[..count * self.width];
@@ -101,5 +98,18 @@ impl Features {
                 "try --device cpu, and look at the weights",
             )),
         }
+    }
+
+    /// Adds a sample to the images, in as many channels as the network reads.
+    fn read(&mut self, sample: &[u8]) {
+        let (has, reads, images) = (self.shape[0], self.input[0], &mut self.inputs.images);
+        let values = sample.iter().map(|byte| f32::from(*byte));
+        if has <= reads {
+            (0..reads / has).for_each(|_| images.extend(values.clone()));
+            return;
+        }
+        let pixels = sample.len() / has;
+        let sum = |pixel| sample.iter().skip(pixel).step_by(pixels).map(|b| f32::from(*b)).sum();
+        images.extend((0..pixels).map(|pixel| -> f32 { sum(pixel) }).map(|sum| sum / has as f32));
     }
 }

@@ -87,7 +87,7 @@ fn shards_make_the_statistics_of_the_whole() {
 fn what_cannot_be_compared_is_said() {
     let place = Place::new();
     GrayImage::new(16, 16).save(place.path("small.png")).unwrap();
-    image::RgbImage::new(32, 32).save(place.path("rgb.png")).unwrap();
+    image::RgbImage::new(32, 28).save(place.path("rgb.png")).unwrap();
     GrayImage::new(32, 32).save(place.path("one.png")).unwrap();
     fs::create_dir(place.path("empty")).unwrap();
     fs::create_dir(place.path("mixed")).unwrap();
@@ -102,7 +102,7 @@ fn what_cannot_be_compared_is_said() {
         ("eval missing.npy", &["missing.npy", "cannot read"]),
         ("eval empty", &["empty: expected a folder of samples", "none of them"]),
         ("eval small.png", &["small.png: samples for digits-classifier", "[1, 16, 16]"]),
-        ("eval rgb.png", &["rgb.png", "[1, 32, 32]", "found [C, H, W] [3, 32, 32]"]),
+        ("eval rgb.png", &["rgb.png", "[1, 32, 32]", "found [C, H, W] [3, 28, 32]"]),
         ("eval mixed", &["b.png", "[1, 32, 32]", "found [1, 32, 16]"]),
         ("eval broken.npz", &["broken.npz: expected a whole .npz file"]),
         ("eval one.png", &["samples: expected 2 or more", "found 1"]),

@@ -65,6 +65,21 @@ fn features_depend_on_the_sample_alone() {
     }
 }
 
+#[test]
+fn colours_are_read_as_their_mean() {
+    let extractor = Extractor::open("digits-classifier").unwrap();
+    let grey: Vec<u8> = (0..2 * 1024).map(|i: usize| (i * 2_654_435_761 >> 7) as u8 | 1).collect();
+    let shifted = |pixels: &[u8], by: i8| -> Vec<u8> {
+        pixels.iter().map(|v| v.wrapping_add_signed(if *v == 255 { 0 } else { by })).collect()
+    };
+    let colours = grey.chunks(1024).flat_map(|g| [shifted(g, 1), g.to_vec(), shifted(g, -1)]);
+    let colours = colours.flatten().collect::<Vec<u8>>();
+    let wanted = run(&extractor, [1, 32, 32], &grey, 2, &Cpu);
+    assert!(run(&extractor, [3, 32, 32], &colours, 2, &Cpu) == wanted);
+    assert_says(extractor.input([3, 28, 28]).map_err(|e| e.to_string()), &["[3, 28, 28]"]);
+    assert_says(extractor.input([2, 32, 32]).map_err(|e| e.to_string()), &["[2, 32, 32]"]);
+}
+
 /// The Inception weights by formula, as make_eval.py has them.
 fn write_inception(path: &Path) {
     let shapes = golden::json("eval/inception.json");

@@ -139,8 +139,8 @@ impl Extractor {
         }
     }
 
-    /// `[C, H, W]` of what it reads of samples of that shape: the same, or grey ones in three
-    /// channels.
+    /// `[C, H, W]` of what it reads of samples of that shape: the same, grey ones in three
+    /// channels, or the mean of three channels where it was taught grey pictures.
     ///
     /// # Errors
     /// Samples of a shape that it cannot read.
@@ -148,7 +148,9 @@ impl Extractor {
         let (input, expected) = match &self.network {
             Network::Classifier(classifier) => {
                 let input = classifier.input();
-                ((input == [c, h, w]).then_some(input), format!("{input:?}"))
+                let greys = input[0] == 1 && c == 3;
+                let same = input == [if greys { 1 } else { c }, h, w];
+                (same.then_some(input), format!("{input:?}"))
             }
             Network::Inception => {
                 let input = (c == 1 || c == 3).then_some([3, h, w]);

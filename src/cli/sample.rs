@@ -110,13 +110,14 @@ pub fn run(args: &SampleArgs) -> Result<()> {
         steps_taken: StepsTaken::of(&sampler, &drawn.reports),
     };
     let words = format!(
-        "{}: {} {} of {}, {} in {} steps, {} on {}, {:.2} s ({:.2} ms a step)",
+        "{}: {} {} of {}, {} in {} {}, {} on {}, {:.2} s ({:.2} ms a step)",
         summary.out,
         drawn.samples,
-        if drawn.samples == 1 { "sample" } else { "samples" },
+        plural(drawn.samples, "sample", "samples"),
         report.model,
         report.solver,
         report.steps,
+        plural(report.steps, "step", "steps"),
         report.precision,
         report.device,
         summary.wall_ms / 1e3,
@@ -167,6 +168,10 @@ fn run_of(sampler: &Sampler, model: &Model, request: &Request) -> Result<Run> {
         class_names: model.settings.class_names.clone(),
         range: model.range(),
     })
+}
+
+fn plural(count: usize, one: &'static str, more: &'static str) -> &'static str {
+    if count == 1 { one } else { more }
 }
 
 /// Draws every pending sample, batch after batch, each handed on as it comes.

@@ -68,7 +68,8 @@ fn features_depend_on_the_sample_alone() {
 #[test]
 fn colours_are_read_as_their_mean() {
     let extractor = Extractor::open("digits-classifier").unwrap();
-    let grey: Vec<u8> = (0..2 * 1024).map(|i: usize| (i * 2_654_435_761 >> 7) as u8 | 1).collect();
+    let byte = |i: usize| ((i * 2_654_435_761) >> 7) as u8 | 1;
+    let grey: Vec<u8> = (0..2 * 1024).map(byte).collect();
     let shifted = |pixels: &[u8], by: i8| -> Vec<u8> {
         pixels.iter().map(|v| v.wrapping_add_signed(if *v == 255 { 0 } else { by })).collect()
     };

@@ -17,10 +17,13 @@ use std::path::PathBuf;
 use unnoise::error::{Error, Result};
 use unnoise::output::Target;
 
+/// The built-in models that were trained, one a family.
+const TRAINED: [&str; 4] = ["digits", "digits-ve", "digits-edm", "digits-cm"];
+
 #[derive(Debug, clap::Args)]
 pub struct SheetArgs {
     /// Models, as `unnoise sample` takes them
-    #[arg(value_name = "MODEL", default_values_t = ["digits", "digits-edm"].map(String::from))]
+    #[arg(value_name = "MODEL", default_values_t = TRAINED.map(String::from))]
     models: Vec<String>,
     /// Network evaluations that a sample may take
     #[arg(long, value_name = "N,N,..", default_value = "5,10,20,50", allow_hyphen_values = true)]

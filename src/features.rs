@@ -36,8 +36,7 @@ impl Features {
     ) -> Result<Features> {
         let input = extractor.input(shape)?;
         let graph = extractor.graph(input)?;
-        let largest = graph.nodes.iter().map(|node| node.shape.elements()).max().unwrap_or(1);
-        let most = u32::MAX as usize / largest;
+        let most = u32::MAX as usize / graph.largest();
         if batch == 0 || batch > most {
             return Err(Error::invalid(
                 "--batch",

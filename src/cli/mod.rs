@@ -59,6 +59,11 @@ pub fn main(start: Instant) -> ExitCode {
     }
 }
 
+/// The word for so many.
+fn plural(count: usize, one: &'static str, more: &'static str) -> &'static str {
+    if count == 1 { one } else { more }
+}
+
 /// Tells a person something on stderr. Words that nobody can read end no run.
 fn say(text: &str) {
     writeln!(io::stderr().lock(), "{text}").unwrap_or_default();

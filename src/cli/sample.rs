@@ -113,11 +113,11 @@ pub fn run(args: &SampleArgs) -> Result<()> {
         "{}: {} {} of {}, {} in {} {}, {} on {}, {:.2} s ({:.2} ms a step)",
         summary.out,
         drawn.samples,
-        plural(drawn.samples, "sample", "samples"),
+        super::plural(drawn.samples, "sample", "samples"),
         report.model,
         report.solver,
         report.steps,
-        plural(report.steps, "step", "steps"),
+        super::plural(report.steps, "step", "steps"),
         report.precision,
         report.device,
         summary.wall_ms / 1e3,
@@ -168,10 +168,6 @@ fn run_of(sampler: &Sampler, model: &Model, request: &Request) -> Result<Run> {
         class_names: model.settings.class_names.clone(),
         range: model.range(),
     })
-}
-
-fn plural(count: usize, one: &'static str, more: &'static str) -> &'static str {
-    if count == 1 { one } else { more }
 }
 
 /// Draws every pending sample, batch after batch, each handed on as it comes.

@@ -52,7 +52,7 @@ pub fn run(args: &TuneArgs) -> Result<()> {
 fn words(keys: &Keys, classes: &[Class]) -> String {
     let mut text = format!("{keys}\n");
     for class in classes {
-        let launches = if class.launches == 1 { "launch" } else { "launches" };
+        let launches = super::plural(class.launches as usize, "launch", "launches");
         let _ = writeln!(text, "\n{}, {} {launches} a run", class.class, class.launches);
         for timed in &class.candidates {
             let mark = if timed.tile == class.chosen { "*" } else { " " };

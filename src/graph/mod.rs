@@ -258,6 +258,15 @@ impl Graph {
     pub fn param(&self, id: ParamId) -> &Param {
         &self.params[id.0]
     }
+    /// Elements of the largest value of one sample that a kernel may see. Rows are counted in
+    /// fours, and the queries, keys and values of an attention may lie side by side.
+    pub fn largest(&self) -> usize {
+        let elements = |node: &Node| {
+            let side_by_side = if matches!(node.layer, Layer::Attention { .. }) { 3 } else { 1 };
+            node.shape.pixels() * node.shape.channels().next_multiple_of(4) * side_by_side
+        };
+        self.nodes.iter().map(elements).max().unwrap_or(1)
+    }
     /// Number of scalar parameters.
     pub fn parameters(&self) -> usize {
         self.params.iter().map(Param::parameters).sum()

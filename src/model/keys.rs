@@ -2,7 +2,24 @@
 
 use crate::error::{Error, Result};
 use crate::json::{self, brief};
+use crate::ops::Act;
 use serde_json::{Map, Value};
+use std::ops::RangeInclusive;
+
+/// Bounds that keep a mistyped number from asking for terabytes.
+pub(super) const CHANNELS: RangeInclusive<usize> = 1..=65_536;
+pub(super) const SIDE: RangeInclusive<usize> = 1..=8_192;
+pub(super) const CLASSES: RangeInclusive<usize> = 1..=16_777_216;
+pub(super) const LAYERS: RangeInclusive<usize> = 1..=64;
+
+/// What diffusers' networks for pictures call their activations.
+pub(super) const ACTIVATIONS: &[(Option<&str>, Act)] = &[
+    (Some("silu"), Act::Silu),
+    (Some("swish"), Act::Silu),
+    (Some("gelu"), Act::Gelu),
+    (Some("relu"), Act::Relu),
+    (Some("mish"), Act::Mish),
+];
 
 /// A JSON object whose keys are taken one after another; what is left at the end is an error.
 pub(super) struct Keys<'a> {

@@ -78,8 +78,7 @@ pub(super) fn decoder(
 
 /// Kernels count elements in 32 bits: those of a map, and of all pictures of a batch.
 fn countable(decoder: &Decoder, picture: [usize; 3], batch: usize) -> Result<()> {
-    let nodes = decoder.graphs.iter().flat_map(|graph| &graph.nodes);
-    let largest = nodes.map(|node| node.shape.elements()).max().unwrap_or(0);
+    let largest = decoder.graphs.iter().map(Graph::largest).max().unwrap_or(1);
     let most = u32::MAX as usize;
     let refuse = |what: &str, found: usize, action: &str| {
         let expected = format!("at most {most} elements of a decoder's value");

@@ -23,7 +23,6 @@ pub use room::Needs;
 use crate::backend::tune::Tuned;
 use crate::backend::{Backend, Observer, RunInputs, RunStats, Session};
 use crate::error::{Error, Result};
-use crate::graph::{Layer, Node};
 use crate::model::Model;
 use crate::noise::{self, NoiseKind};
 use crate::program::{self, NoiseMode, Program};
@@ -375,15 +374,9 @@ fn check_trace(model: &Model, request: &Request, trajectory: &Trajectory) -> Res
     ))
 }
 
-/// Kernels count elements in 32 bits. Rows are counted in fours, and the queries, keys and values
-/// of an attention may lie side by side.
+/// Kernels count elements in 32 bits.
 fn check_batch(model: &Model, batch: usize, guided: bool) -> Result<()> {
-    let elements = |node: &Node| {
-        let side_by_side = if matches!(node.layer, Layer::Attention { .. }) { 3 } else { 1 };
-        node.shape.pixels() * node.shape.channels().next_multiple_of(4) * side_by_side
-    };
-    let largest = model.graph.nodes.iter().map(elements).max().unwrap_or(1);
-    let most = u32::MAX as usize / largest / if guided { 2 } else { 1 };
+    let most = u32::MAX as usize / model.graph.largest() / if guided { 2 } else { 1 };
     if batch <= most {
         return Ok(());
     }

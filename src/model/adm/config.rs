@@ -1,7 +1,7 @@
 //! The flags of the scripts of the three repositories, by their names there, as config.json holds
 //! them; those absent take the defaults of the repository.
 
-use super::super::keys::{Keys, as_size};
+use super::super::keys::{CHANNELS, CLASSES, Keys, SIDE, as_size};
 use super::flags::{Flags, divided, multipliers};
 use super::sampling::Sampling;
 use crate::error::Result;
@@ -59,9 +59,6 @@ struct Heads {
 pub(super) const GROUPS: usize = 32;
 
 /// Bounds that keep a mistyped number from asking for terabytes.
-const CHANNELS: RangeInclusive<usize> = 1..=65_536;
-const SIDE: RangeInclusive<usize> = 1..=8_192;
-const CLASSES: RangeInclusive<usize> = 1..=16_777_216;
 const BLOCKS: RangeInclusive<usize> = 1..=64;
 
 /// Classes of a network of the scripts, which were written for ImageNet.

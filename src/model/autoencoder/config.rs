@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::json::brief;
-use crate::model::keys::{Keys, as_size, words};
+use crate::model::keys::{ACTIVATIONS, CHANNELS, Keys, LAYERS, as_size, words};
 use crate::ops::Act;
 use serde_json::Value;
 
@@ -32,16 +32,7 @@ pub(super) struct Config {
 
 const UP_BLOCKS: &[(Option<&str>, bool)] =
     &[(Some("UpDecoderBlock2D"), false), (Some("AttnUpDecoderBlock2D"), true)];
-const ACTIVATIONS: &[(Option<&str>, Act)] = &[
-    (Some("silu"), Act::Silu),
-    (Some("swish"), Act::Silu),
-    (Some("gelu"), Act::Gelu),
-    (Some("relu"), Act::Relu),
-    (Some("mish"), Act::Mish),
-];
-const CHANNELS: std::ops::RangeInclusive<usize> = 1..=65_536;
 const SIDE: std::ops::RangeInclusive<usize> = 1..=65_536;
-const LAYERS: std::ops::RangeInclusive<usize> = 1..=64;
 const BLOCKS: std::ops::RangeInclusive<usize> = 1..=12;
 
 impl Config {

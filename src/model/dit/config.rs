@@ -1,7 +1,7 @@
 //! The options of `DiTTransformer2DModel`, as its config.json names them.
 
 use crate::error::Result;
-use crate::model::keys::Keys;
+use crate::model::keys::{CHANNELS, Keys, SIDE};
 use crate::ops::Act;
 
 /// The feed-forward layer's nonlinearity.
@@ -44,8 +44,6 @@ const NORM_TYPES: &[(Option<&str>, bool)] = &[(Some("ada_norm_zero"), true)];
 const ATTENTION_TYPES: &[(Option<&str>, ())] = &[(Some("default"), ()), (None, ())];
 
 /// Bounds that keep a mistyped number from asking for terabytes.
-const CHANNELS: std::ops::RangeInclusive<usize> = 1..=65_536;
-const SIDE: std::ops::RangeInclusive<usize> = 1..=8_192;
 const CLASSES: std::ops::RangeInclusive<usize> = 1..=1_048_576;
 const LAYERS: std::ops::RangeInclusive<usize> = 1..=512;
 const HEADS: std::ops::RangeInclusive<usize> = 1..=256;

@@ -1,7 +1,7 @@
 //! `config.json` of EDM's networks: the arguments of a preconditioning class and of its network,
 //! with their defaults (Karras et al. 2022, arXiv:2206.00364, tables 1 and 7).
 
-use super::super::keys::{Keys, as_size};
+use super::super::keys::{CHANNELS, Keys, SIDE, as_size};
 use crate::error::Result;
 use crate::ops::fir_resample::MOST_TAPS;
 use serde_json::Value;
@@ -58,8 +58,6 @@ pub(super) struct Config {
 }
 
 /// Bounds that keep a mistyped number from asking for terabytes.
-const SIDE: std::ops::RangeInclusive<usize> = 1..=8_192;
-const CHANNELS: std::ops::RangeInclusive<usize> = 1..=65_536;
 const MULTIPLES: std::ops::RangeInclusive<usize> = 1..=256;
 const LABELS: std::ops::RangeInclusive<usize> = 0..=1_048_576;
 const BLOCKS: std::ops::RangeInclusive<usize> = 0..=64;

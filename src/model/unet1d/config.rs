@@ -1,6 +1,6 @@
 //! `config.json` of a UNet1DModel: every key of diffusers' class and what of it can be run.
 
-use super::super::keys::{Keys, as_size, words};
+use super::super::keys::{CHANNELS, Keys, LAYERS, as_size, words};
 use crate::error::Result;
 use crate::json::brief;
 use crate::ops::Act;
@@ -89,9 +89,7 @@ const ACTIVATIONS: &[(Option<&str>, Option<Act>)] = &[
 ];
 
 /// Bounds that keep a mistyped number from asking for terabytes.
-const CHANNELS: std::ops::RangeInclusive<usize> = 1..=65_536;
 const LENGTH: std::ops::RangeInclusive<usize> = 1..=1 << 24;
-const LAYERS: std::ops::RangeInclusive<usize> = 1..=64;
 const BLOCKS: std::ops::RangeInclusive<usize> = 1..=24;
 
 impl Config {

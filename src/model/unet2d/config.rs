@@ -1,6 +1,6 @@
 //! `config.json` of a UNet2DModel: every key of diffusers' class, its default and what is covered.
 
-use super::super::keys::{Keys, as_size};
+use super::super::keys::{ACTIVATIONS, CHANNELS, CLASSES, Keys, LAYERS, SIDE, as_size};
 use crate::error::Result;
 use crate::json::brief;
 use crate::ops::Act;
@@ -131,13 +131,6 @@ const UP_BLOCKS: &[(Option<&str>, BlockKind)] = &[
     (Some("KCrossAttnUpBlock2D"), ATTENTION_K),
 ];
 const MID_BLOCKS: &[(Option<&str>, bool)] = &[(Some("UNetMidBlock2D"), true), (None, false)];
-const ACTIVATIONS: &[(Option<&str>, Act)] = &[
-    (Some("silu"), Act::Silu),
-    (Some("swish"), Act::Silu),
-    (Some("gelu"), Act::Gelu),
-    (Some("relu"), Act::Relu),
-    (Some("mish"), Act::Mish),
-];
 const RESAMPLINGS: &[(Option<&str>, Resampling)] = &[
     (Some("conv"), Resampling::Conv),
     (Some("resnet"), Resampling::Resnet),
@@ -155,10 +148,6 @@ const TIME_EMBEDDING_TYPES: &[(Option<&str>, TimeEmbedding)] = &[
 ];
 
 /// Bounds that keep a mistyped number from asking for terabytes.
-const CHANNELS: std::ops::RangeInclusive<usize> = 1..=65_536;
-const SIDE: std::ops::RangeInclusive<usize> = 1..=8_192;
-const CLASSES: std::ops::RangeInclusive<usize> = 1..=16_777_216;
-const LAYERS: std::ops::RangeInclusive<usize> = 1..=64;
 const BLOCKS: std::ops::RangeInclusive<usize> = 1..=12;
 
 impl Config {

@@ -1,6 +1,7 @@
 //! Statistics as a .safetensors file: exact, so that what is read is what was written.
 
-use super::{KEPT, Rows, Space, Statistics};
+use super::statistics::Split;
+use super::{KEPT, Rows, SPLITS, Space, Statistics};
 use crate::beside;
 use crate::error::{Error, Result};
 use safetensors::tensor::TensorView;
@@ -28,7 +29,7 @@ struct Header {
     count: u64,
 }
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 impl Statistics {
     /// Whether a .safetensors file says that it holds statistics.
@@ -46,9 +47,10 @@ impl Statistics {
         let words = |numbers: &[i128]| -> Vec<u8> {
             numbers.iter().flat_map(|n| n.to_le_bytes()).collect()
         };
-        let [sums, products, shares] =
-            [&self.sums, &self.products, &self.shares].map(|numbers| words(numbers));
-        let negentropy = words(&[self.negentropy]);
+        let [sums, products] = [&self.sums, &self.products].map(|numbers| words(numbers));
+        let shares: Vec<u8> = self.splits.iter().flat_map(|split| words(&split.shares)).collect();
+        let negentropies = words(&self.splits.each_ref().map(|split| split.negentropy));
+        let counts = words(&self.splits.each_ref().map(|split| i128::from(split.count)));
         let rows: Vec<u8> = self.rows.iter().flatten().flat_map(|v| v.to_le_bytes()).collect();
         let header = Header {
             version: VERSION,
@@ -62,7 +64,8 @@ impl Statistics {
                 ("sums", integers(&sums)?),
                 ("products", integers(&products)?),
                 ("shares", integers(&shares)?),
-                ("negentropy", integers(&negentropy)?),
+                ("negentropies", integers(&negentropies)?),
+                ("counts", integers(&counts)?),
                 ("rows", TensorView::new(Dtype::F32, sides, &rows)?),
             ];
             let header = serde_json::to_string(&header)?;
@@ -117,13 +120,26 @@ impl Statistics {
         if let Some(value) = values.iter().find(|v| !v.is_finite()) {
             return Err(damaged(format!("{value} among the rows")));
         }
-        values.chunks_exact(d.max(1)).for_each(|row| rows.push(row));
+        for row in values.chunks_exact(d.max(1)) {
+            rows.push(row);
+        }
         rows.trim(KEPT);
+        let classes = header.space.classes;
+        let [negentropies, counts] = [numbers("negentropies", SPLITS)?, numbers("counts", SPLITS)?];
+        let shares = numbers("shares", SPLITS.saturating_mul(classes))?;
+        let count = i128::from(header.count);
+        if !counts.iter().all(|n| (0..=count).contains(n)) || counts.iter().sum::<i128>() != count {
+            return Err(damaged(format!("counts of parts that do not add up to {count}")));
+        }
+        let splits = std::array::from_fn(|i| Split {
+            count: counts[i] as u64,
+            shares: shares[i * classes..][..classes].to_vec(),
+            negentropy: negentropies[i],
+        });
         Ok(Statistics {
             sums: numbers("sums", d)?,
             products: numbers("products", triangle)?,
-            shares: numbers("shares", header.space.classes)?,
-            negentropy: numbers("negentropy", 1)?[0],
+            splits,
             rows,
             space: header.space,
             shape: header.shape,

@@ -15,4 +15,4 @@ pub use coverage::{NEIGHBOURS, precision, recall};
 pub use frechet::frechet_distance;
 pub use kernel::{KernelDistance, SUBSET, SUBSETS, kernel_distance};
 pub use rows::Rows;
-pub use statistics::{KEPT, Space, Statistics};
+pub use statistics::{KEPT, SPLITS, Space, Statistics};

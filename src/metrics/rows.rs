@@ -41,11 +41,13 @@ impl Rows {
         &self.rows[i].1
     }
 
-    /// Takes a row; [`Rows::trim`] must follow.
-    pub(super) fn push(&mut self, row: &[f32]) {
+    /// Takes a row and returns its hash; [`Rows::trim`] must follow.
+    pub(super) fn push(&mut self, row: &[f32]) -> u64 {
         // One zero: -0 and 0 are one feature.
         let row: Box<[f32]> = row.iter().map(|v| v + 0.0).collect();
-        self.rows.push((xxh3_64(bytemuck::cast_slice(&row)), row));
+        let hash = xxh3_64(bytemuck::cast_slice(&row));
+        self.rows.push((hash, row));
+        hash
     }
 
     /// Takes the rows of another; [`Rows::trim`] must follow.
@@ -71,7 +73,9 @@ mod tests {
 
     fn rows(numbers: impl Iterator<Item = u32>) -> Rows {
         let mut rows = Rows::new(2);
-        numbers.for_each(|n| rows.push(&[n as f32, (n * n) as f32]));
+        for n in numbers {
+            rows.push(&[n as f32, (n * n) as f32]);
+        }
         rows
     }
 

@@ -12,6 +12,10 @@ use xxhash_rust::xxh3::Xxh3;
 /// Rows that are kept beside the sums, for what asks for neighbours.
 pub const KEPT: usize = 10_000;
 
+/// Parts that the published Inception score is a mean over (Salimans et al. 2016,
+/// arXiv:1606.03498, in the code beside it).
+pub const SPLITS: usize = 10;
+
 /// A feature is a multiple of 2^-20 and lies below 2^15, so that n times a sum of products fits
 /// 127 bits for up to 2^28 samples.
 const FEATURE: f64 = (1_u64 << 20) as f64;
@@ -46,12 +50,59 @@ pub struct Statistics {
     pub(super) sums: Vec<i128>,
     /// Of products of two of them, i <= j, row by row, in units of 2^-40.
     pub(super) products: Vec<i128>,
-    /// Of the probabilities of the classes, in units of 2^-40.
-    pub(super) shares: Vec<i128>,
-    /// Of `sum p ln p` over the classes, in the same units.
-    pub(super) negentropy: i128,
+    /// Of the classes, part by part. A hash of its features decides which part a sample is of: the
+    /// parts are nearly equal, and the same however the samples came.
+    pub(super) splits: [Split; SPLITS],
     /// The features of at most [`KEPT`] samples.
     pub(super) rows: Rows,
+}
+
+/// What a classifier made of one part of the samples.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Split {
+    pub count: u64,
+    /// Of the probabilities of the classes, in units of 2^-40.
+    pub shares: Vec<i128>,
+    /// Of `sum p ln p` over the classes, in the same units.
+    pub negentropy: i128,
+}
+
+impl Split {
+    pub fn new(classes: usize) -> Split {
+        Split { shares: vec![0; classes], ..Split::default() }
+    }
+
+    /// Adds what the classifier made of one sample. The functions of `libm` have one result on
+    /// every machine.
+    fn add(&mut self, logits: &[f32]) {
+        let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let shifted = || logits.iter().map(|l| f64::from(*l) - f64::from(most));
+        let total: f64 = shifted().map(libm::exp).sum();
+        let log_total = libm::log(total);
+        for (sum, s) in self.shares.iter_mut().zip(shifted()) {
+            let p = libm::exp(s) / total;
+            *sum += i128::from((p * SHARE).round_ties_even() as i64);
+            self.negentropy += i128::from((p * (s - log_total) * SHARE).round_ties_even() as i64);
+        }
+        self.count += 1;
+    }
+
+    fn merge(&mut self, other: &Split) {
+        self.shares.iter_mut().zip(&other.shares).for_each(|(sum, other)| *sum += other);
+        self.negentropy += other.negentropy;
+        self.count += other.count;
+    }
+
+    /// `exp E[KL(p(y | x) || p(y))]`; 0 for no samples.
+    fn score(&self) -> f64 {
+        if self.count == 0 {
+            return 0.0;
+        }
+        let n = self.count as f64 * SHARE;
+        let shares = self.shares.iter().map(|sum| *sum as f64 / n).filter(|q| *q > 0.0);
+        let marginal: f64 = shares.map(|q| q * libm::log(q)).sum();
+        libm::exp(self.negentropy as f64 / n - marginal)
+    }
 }
 
 impl Statistics {
@@ -63,8 +114,7 @@ impl Statistics {
             count: 0,
             sums: vec![0; d],
             products: vec![0; d * (d + 1) / 2],
-            shares: vec![0; space.classes],
-            negentropy: 0,
+            splits: std::array::from_fn(|_| Split::new(space.classes)),
             rows: Rows::new(d),
             space,
         }
@@ -106,26 +156,12 @@ impl Statistics {
             }
         });
         for row in rows.chunks_exact(width) {
-            self.add_classes(&row[d..]);
-            self.rows.push(&row[..d]);
+            let hash = self.rows.push(&row[..d]);
+            self.splits[(hash % SPLITS as u64) as usize].add(&row[d..]);
         }
         self.rows.trim(KEPT);
         self.count += n as u64;
         self.check_count()
-    }
-
-    /// Adds what a classifier makes of one sample. The functions of `libm` have one result on every
-    /// machine.
-    fn add_classes(&mut self, logits: &[f32]) {
-        let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let shifted = || logits.iter().map(|l| f64::from(*l) - f64::from(most));
-        let total: f64 = shifted().map(libm::exp).sum();
-        let log_total = libm::log(total);
-        for (sum, s) in self.shares.iter_mut().zip(shifted()) {
-            let p = libm::exp(s) / total;
-            *sum += i128::from((p * SHARE).round_ties_even() as i64);
-            self.negentropy += i128::from((p * (s - log_total) * SHARE).round_ties_even() as i64);
-        }
     }
 
     /// Adds the samples of another part.
@@ -144,8 +180,7 @@ impl Statistics {
         };
         add(&mut self.sums, other.sums);
         add(&mut self.products, other.products);
-        add(&mut self.shares, other.shares);
-        self.negentropy += other.negentropy;
+        self.splits.iter_mut().zip(&other.splits).for_each(|(one, other)| one.merge(other));
         self.count += other.count;
         self.rows.merge(&other.rows);
         self.rows.trim(KEPT);
@@ -181,9 +216,13 @@ impl Statistics {
     /// A hash of them, as hex.
     pub fn fingerprint(&self) -> String {
         let mut hash = Xxh3::new();
-        let sums = self.sums.iter().chain(&self.products).chain(&self.shares);
-        for number in sums.chain([&self.negentropy, &i128::from(self.count)]) {
+        let sums = self.sums.iter().chain(&self.products);
+        for number in sums.chain(self.splits.iter().flat_map(|split| &split.shares)) {
             hash.update(&number.to_le_bytes());
+        }
+        for split in &self.splits {
+            hash.update(&split.negentropy.to_le_bytes());
+            hash.update(&split.count.to_le_bytes());
         }
         hash.update(self.space.fingerprint.as_bytes());
         format!("{:032x}", hash.digest128())
@@ -205,16 +244,24 @@ impl Statistics {
     }
 
     /// How sure and how varied the classes are: `exp E[KL(p(y | x) || p(y))]`, over all samples at
-    /// once (Salimans et al. 2016, arXiv:1606.03498, section 4). It is the Inception score where
-    /// the classes are Inception's. From 1 to the number of classes; 0 for no samples.
+    /// once (Salimans et al. 2016, arXiv:1606.03498, section 4). From 1 to the number of classes;
+    /// 0 for no samples.
     pub fn score(&self) -> f64 {
-        if self.count == 0 {
-            return 0.0;
+        let mut whole = Split::new(self.space.classes);
+        self.splits.iter().for_each(|split| whole.merge(split));
+        whole.score()
+    }
+
+    /// The same as it is published, where the classes are Inception's: the mean of the scores of
+    /// [`SPLITS`] parts, and their deviation with [`SPLITS`] below. None where a part is empty.
+    pub fn split_score(&self) -> Option<(f64, f64)> {
+        if self.splits.iter().any(|split| split.count == 0) {
+            return None;
         }
-        let n = self.count as f64 * SHARE;
-        let shares = self.shares.iter().map(|sum| *sum as f64 / n).filter(|q| *q > 0.0);
-        let marginal: f64 = shares.map(|q| q * libm::log(q)).sum();
-        libm::exp(self.negentropy as f64 / n - marginal)
+        let scores = self.splits.each_ref().map(Split::score);
+        let mean = scores.iter().sum::<f64>() / SPLITS as f64;
+        let variance = scores.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / SPLITS as f64;
+        Some((mean, variance.sqrt()))
     }
 
     /// The features that were kept: all, or a fair choice of [`KEPT`].

@@ -27,6 +27,8 @@ pub(super) struct Keys<'a> {
     class: Option<Value>,
     map: Map<String, Value>,
     known: Vec<&'static str>,
+    /// Embeddings of classes that lie beside the file, if any.
+    pub embeddings: Option<usize>,
 }
 
 impl<'a> Keys<'a> {
@@ -36,7 +38,7 @@ impl<'a> Keys<'a> {
         let mut map = json::object(text, origin)?;
         let class = map.remove("_class_name");
         map.retain(|key, _| !key.starts_with('_'));
-        Ok(Keys { origin, class, map, known: Vec::new() })
+        Ok(Keys { origin, class, map, known: Vec::new(), embeddings: None })
     }
 
     /// The file that messages name.

@@ -2,9 +2,10 @@
 
 use super::builtin::{Builtin, MODELS};
 use super::header::{self, Header};
-use super::keys::Keys;
+use super::keys::{CLASSES, Keys};
 use super::pickle;
 use crate::error::{Error, Result};
+use crate::weights::Weights;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -59,6 +60,8 @@ pub(super) struct Layout {
     pub scheduler: SchedulerAt,
     pub settings: Option<Text>,
     pub weights: WeightsAt,
+    /// Embeddings of classes that are given and not learned, if the file is there.
+    pub embeddings: Option<PathBuf>,
     /// The configuration and the weights of a pipeline's decoder.
     pub decoder: Option<(Text, WeightsAt)>,
     /// Names of the classes from 0 on, if a pipeline has them.
@@ -74,6 +77,9 @@ const WEIGHTS: &[&str] = &[
     "diffusion_pytorch_model.fp16.safetensors",
     "diffusion_pytorch_model.safetensors.index.fp16.json",
 ];
+/// The file of embeddings of classes, beside `config.json`, and its tensor.
+pub(super) const EMBEDDINGS: &str = "class_embeddings.safetensors";
+const EMBEDDING: &str = "class_embedding.weight";
 /// Where the scheduler's configuration may lie, from the folder of `config.json`.
 const SCHEDULERS: &[&str] = &["scheduler/scheduler_config.json", "scheduler_config.json"];
 
@@ -90,6 +96,7 @@ pub(super) fn find(spec: &str) -> Result<Layout> {
             scheduler: SchedulerAt::Found(text(SCHEDULERS[0], model.scheduler)),
             settings: model.settings.map(|s| text("unnoise.json", s)),
             weights: WeightsAt::BuiltIn(model),
+            embeddings: None,
             decoder: None,
             class_names: Vec::new(),
             range: None,
@@ -230,6 +237,7 @@ fn file(path: &Path) -> Result<Layout> {
         scheduler,
         settings,
         weights,
+        embeddings: embeddings(dir),
         decoder: None,
         class_names: Vec::new(),
         range: None,
@@ -245,10 +253,15 @@ fn at(named_by: &Path, dir: &Path, weights: WeightsAt) -> Result<Layout> {
         scheduler: scheduler(dir)?,
         settings: settings.is_file().then(|| read(&settings)).transpose()?,
         weights,
+        embeddings: embeddings(dir),
         decoder: None,
         class_names: Vec::new(),
         range: None,
     })
+}
+
+fn embeddings(dir: &Path) -> Option<PathBuf> {
+    Some(dir.join(EMBEDDINGS)).filter(|path| path.is_file())
 }
 
 /// The name of a folder or a file, without what says its kind.
@@ -282,6 +295,21 @@ pub(super) fn weights_in(dir: &Path) -> Result<PathBuf> {
     let expected = format!("weights at {}", list(&places));
     let action = "put the weights there; inspect works without them";
     Err(Error::invalid(dir.display().to_string(), expected, "none of them", action))
+}
+
+/// How many embeddings of classes a file holds.
+pub(super) fn embeddings_in(path: &Path) -> Result<usize> {
+    let file = Weights::open(path)?;
+    let mut shapes = file.tensors().filter(|(name, _)| *name == EMBEDDING);
+    match shapes.next() {
+        Some((_, &[n, _])) if CLASSES.contains(&n) => Ok(n),
+        found => {
+            let found = found.map_or("no such tensor".to_string(), |(_, s)| format!("{s:?}"));
+            let what = format!("{}: {EMBEDDING}", path.display());
+            let action = "write one embedding a row: a label is the number of a row";
+            Err(Error::invalid(what, "[labels, width of the time embedding]", found, action))
+        }
+    }
 }
 
 fn list(places: &[PathBuf]) -> String {

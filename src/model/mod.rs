@@ -31,6 +31,7 @@ use crate::solver::{Coordinates, PredictionType, SchedulerConfig, TimeInput};
 use crate::weights::Weights;
 use keys::Keys;
 use layout::{SchedulerAt, Text, WeightsAt};
+use std::path::PathBuf;
 
 /// A denoiser with what its files say about sampling.
 #[derive(Clone, Debug)]
@@ -64,6 +65,8 @@ pub struct Model {
     /// What `unnoise.json` says.
     pub settings: Settings,
     weights: WeightsAt,
+    /// Embeddings of classes that are given, which belong to the weights.
+    embeddings: Option<PathBuf>,
     decoder_weights: Option<WeightsAt>,
 }
 
@@ -75,7 +78,8 @@ impl Model {
     /// network is of a class or has an option that is not covered.
     pub fn open(spec: &str) -> Result<Model> {
         let files = layout::find(spec)?;
-        let keys = Keys::parse(&files.config.text, &files.config.origin)?;
+        let mut keys = Keys::parse(&files.config.text, &files.config.origin)?;
+        keys.embeddings = files.embeddings.as_deref().map(layout::embeddings_in).transpose()?;
         let class = keys.class()?.to_string();
         let known = CLASSES.iter().chain(REFUSED).find(|(name, _)| *name == class);
         let Some((_, build)) = known else {
@@ -125,6 +129,7 @@ impl Model {
             scheduler,
             settings,
             weights: files.weights,
+            embeddings: files.embeddings,
             decoder_weights,
         })
     }
@@ -182,13 +187,17 @@ impl Model {
         if self.graph.params.is_empty() {
             return Ok(Weights::none(&self.name));
         }
-        match &self.weights {
+        let weights = match &self.weights {
             WeightsAt::BuiltIn(model) => match model.weights {
                 Some(bytes) => Weights::from_static(&self.name, bytes),
                 None => Err(self.without_weights()),
             },
             WeightsAt::File(path) => Weights::open(path),
             WeightsAt::Folder(dir) => Weights::open(&layout::weights_in(dir)?),
+        }?;
+        match &self.embeddings {
+            Some(path) => weights.and(Weights::open(path)?),
+            None => Ok(weights),
         }
     }
 

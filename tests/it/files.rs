@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use tempfile::TempDir;
 use unnoise::backend::cpu::Cpu;
 use unnoise::backend::tune::Identity;
-use unnoise::backend::{Backend, Room, Session, WeightSource};
+use unnoise::backend::{Backend, Observer, Room, Session, WeightSource};
 use unnoise::error::{Error, Result};
 use unnoise::model::{Model, WeightFile};
 use unnoise::program::Program;
@@ -164,6 +165,51 @@ fn a_plan_names_the_files_that_it_found() {
     }
     let layers = words.find("launches ").unwrap();
     assert!(words.find("b.safetensors").unwrap() < layers, "files come before launches");
+}
+
+/// Writes some tensors of a file to another one.
+fn write_tensors(from: &Path, to: &Path, keep: impl Fn(&str) -> bool) {
+    let bytes = fs::read(from).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let kept = tensors.tensors().into_iter().filter(|(name, _)| keep(name));
+    safetensors::serialize_to_file(kept, None, to).unwrap();
+}
+
+/// With `class_embed_type` identity embeddings are given: those of a network that learned them
+/// make the same samples.
+#[test]
+fn embeddings_of_classes_may_be_given() {
+    let table = golden::spec("network/class-table");
+    let learned = Path::new(&table);
+    let dir = copy();
+    let at = |file: &str| dir.path().join(file);
+    let mut config: Value =
+        serde_json::from_str(&fs::read_to_string(learned.join("config.json")).unwrap()).unwrap();
+    let labels = config["num_class_embeds"].take().as_u64().unwrap() as usize;
+    config["class_embed_type"] = json!("identity");
+    fs::write(at("config.json"), config.to_string()).unwrap();
+    let is_table = |name: &str| name == "class_embedding.weight";
+    write_tensors(&learned.join(WEIGHTS), &at(WEIGHTS), |name| !is_table(name));
+    let without = open(dir.path());
+    assert_says(without, &["class_embed_type", "class_embeddings.safetensors beside", "identity"]);
+    let given = at("class_embeddings.safetensors");
+    write_tensors(&learned.join(WEIGHTS), &given, |name| !is_table(name));
+    assert_says(open(dir.path()), &["class_embedding.weight", "[labels, width", "no such tensor"]);
+    write_tensors(&learned.join(WEIGHTS), &given, is_table);
+
+    let samples = |model: &Model| {
+        let request = Request { count: labels, steps: Some(3), ..Request::default() };
+        let mut sampler = Sampler::compile(model, &request, &Cpu).unwrap();
+        let stop = AtomicBool::new(false);
+        let mut observer = Observer { stop: &stop, rows_done: &mut |_| {} };
+        let indices: Vec<usize> = sampler.indices().collect();
+        sampler.sample(&indices, &mut observer).unwrap().data
+    };
+    let model = open(dir.path()).unwrap();
+    assert_eq!(model.classes, Some(labels));
+    assert_eq!(samples(&model), samples(&Model::open(&table).unwrap()));
+    let one = given.with_file_name(WEIGHTS);
+    assert_eq!(samples(&open(&one).unwrap()), samples(&model));
 }
 
 /// The processor, had it so much memory.

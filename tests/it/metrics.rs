@@ -6,8 +6,10 @@ use proptest::prelude::*;
 use serde_json::Value;
 use tempfile::tempdir;
 use unnoise::metrics::{
-    KEPT, NEIGHBOURS, Space, Statistics, frechet_distance, kernel_distance, precision, recall,
+    KEPT, NEIGHBOURS, SPLITS, Space, Statistics, frechet_distance, kernel_distance, precision,
+    recall,
 };
+use xxhash_rust::xxh3::xxh3_64;
 
 fn space(features: usize, classes: usize) -> Space {
     let (name, fingerprint) = ("a space".into(), "f".into());
@@ -57,6 +59,24 @@ fn metrics_agree_with_numpy() {
     close("kernel_distance", kernel.mean, 1e-9);
     close("precision", precision(a.rows(), b.rows()).unwrap(), 1e-12);
     close("recall", recall(a.rows(), b.rows()).unwrap(), 1e-12);
+}
+
+#[test]
+fn the_published_score_is_a_mean_over_ten_parts() {
+    let rows = |i: u64| row(i).split_at(3).0.to_vec();
+    let mut parts = vec![Vec::new(); SPLITS];
+    for i in 0..300 {
+        let hash = xxh3_64(bytemuck::cast_slice(&rows(i)));
+        parts[(hash % SPLITS as u64) as usize].push(i);
+    }
+    let score = |numbers: &Vec<u64>| part(numbers.iter().copied(), 7).score();
+    let scores: Vec<f64> = parts.iter().map(score).collect();
+    let mean = scores.iter().sum::<f64>() / 10.0;
+    let deviation = (scores.iter().map(|s| (s - mean) * (s - mean)).sum::<f64>() / 10.0).sqrt();
+    let (found, spread) = part(0..300, 64).split_score().unwrap();
+    assert!((found - mean).abs() < 1e-12 && (spread - deviation).abs() < 1e-12);
+    assert!(deviation > 0.0 && mean != part(0..300, 64).score());
+    assert_eq!(part(0..9, 64).split_score(), None);
 }
 
 #[test]
@@ -160,7 +180,7 @@ fn statistics_are_read_as_they_were_written() {
     assert_says(parse(&samples), &["no unnoise.statistics in the metadata"]);
     let text = String::from_utf8_lossy(&bytes).find("version").unwrap();
     let mut newer = bytes.clone();
-    let at = newer[text..].iter().position(|b| *b == b'1').unwrap();
+    let at = newer[text..].iter().position(|b| *b == b'2').unwrap();
     newer[text + at] = b'9';
-    assert_says(parse(&newer), &["statistics of version 1", "found 9"]);
+    assert_says(parse(&newer), &["statistics of version 2", "found 9"]);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use unnoise::backend::Backend;
 use unnoise::error::Result;
 use unnoise::metrics::{
-    KEPT, KernelDistance, Statistics, frechet_distance, kernel_distance, precision, recall,
+    KEPT, KernelDistance, SPLITS, Statistics, frechet_distance, kernel_distance, precision, recall,
 };
 
 /// `eval --json`.
@@ -42,7 +42,9 @@ enum Figures {
         fid: Option<f64>,
         kid: Option<f64>,
         kid_deviation: Option<f64>,
-        inception_score: f64,
+        /// Null where too few samples are there for parts.
+        inception_score: Option<f64>,
+        inception_score_deviation: Option<f64>,
     },
     Other {
         frechet_distance: Option<f64>,
@@ -71,7 +73,8 @@ impl Report {
                 fid: frechet,
                 kid: mean,
                 kid_deviation: deviation,
-                inception_score: samples.score(),
+                inception_score: samples.split_score().map(|(mean, _)| mean),
+                inception_score_deviation: samples.split_score().map(|(_, deviation)| deviation),
             },
             false => Figures::Other {
                 frechet_distance: frechet,
@@ -140,9 +143,8 @@ impl Report {
                 [frechet, kernel, format!("score of {}", self.features)]
             }
         };
-        let (Figures::Published { fid: distance, inception_score: found, .. }
-        | Figures::Other { frechet_distance: distance, classifier_score: found, .. }) =
-            &self.figures;
+        let (Figures::Published { fid: distance, .. }
+        | Figures::Other { frechet_distance: distance, .. }) = &self.figures;
         let mut lines: Vec<[String; 2]> = Vec::new();
         lines.extend(distance.map(|distance| [frechet, format!("{distance:.4}")]));
         lines.extend(self.kernel.map(|found| {
@@ -151,7 +153,13 @@ impl Report {
                 .map_or(String::new(), |d| format!(" ({d:.1e} over {} subsets)", found.subsets));
             [kernel, format!("{:.4e}{spread}", found.mean)]
         }));
-        lines.push([score, format!("{found:.3} of {}", self.classes)]);
+        let of_classes = match &self.figures {
+            Figures::Other { classifier_score, .. } => Some(format!("{classifier_score:.3}")),
+            Figures::Published { inception_score: mean, inception_score_deviation: d, .. } => {
+                mean.zip(*d).map(|(mean, d)| format!("{mean:.3} ({d:.1e} over {SPLITS} parts)"))
+            }
+        };
+        lines.extend(of_classes.map(|found| [score, format!("{found} of {}", self.classes)]));
         for (name, share) in [("precision", self.precision), ("recall", self.recall)] {
             lines.extend(share.map(|share| [name.to_string(), format!("{share:.4}")]));
         }

@@ -25,9 +25,10 @@ pub struct SheetArgs {
     /// Models, as `unnoise sample` takes them
     #[arg(value_name = "MODEL", default_values_t = TRAINED.map(String::from))]
     models: Vec<String>,
-    /// Network evaluations that a sample may take
-    #[arg(long, value_name = "N,N,..", default_value = "5,10,20,50", allow_hyphen_values = true)]
-    nfe: String,
+    /// Network evaluations that a sample may take [default: those that are usual for a model's
+    /// process, such as 5,10,20,50]
+    #[arg(long, value_name = "N,N,..", allow_hyphen_values = true)]
+    nfe: Option<String>,
     /// Solvers [default: those that are usual for a model's process, and its own]
     #[arg(long, alias = "solvers", value_name = "NAME,NAME,..")]
     solver: Option<String>,
@@ -83,7 +84,7 @@ pub fn run(args: &SheetArgs) -> Result<()> {
     }
     let batch = request::whole("--batch", args.batch.as_deref(), MOST_AT_ONCE)?;
     let seed = request::seed(&args.seed)?;
-    let budgets = plan::budgets(&args.nfe)?;
+    let budgets = args.nfe.as_deref().map(plan::budgets).transpose()?;
     let out = Target::file("--out", args.out.clone(), &["png"])?;
     let file = |flag: &str, path: &Option<PathBuf>, ending: &str| {
         path.clone().map(|path| Target::file(flag, path, &[ending])).transpose()
@@ -92,7 +93,8 @@ pub fn run(args: &SheetArgs) -> Result<()> {
     let mut kept = Kept::open(file("--kept", &args.kept, "json")?)?;
     let ask = plan::Ask { count, batch: batch.unwrap_or(64).min(count), seed };
     let models = plan::models(&args.models)?;
-    let (entries, skipped) = plan::entries(&models, args.solver.as_deref(), &budgets, &ask)?;
+    let (entries, skipped) =
+        plan::entries(&models, args.solver.as_deref(), budgets.as_deref(), &ask)?;
 
     let stop = session::stop_on_ctrl_c(args.kept.is_some())?;
     let mut network = Network::new(&args.measure, None, &stop)?;
@@ -132,10 +134,10 @@ pub fn run(args: &SheetArgs) -> Result<()> {
         skipped,
         out: out.display().to_string(),
     };
-    page::save(&out, &found, &entries, &cells, &budgets)?;
+    page::save(&out, &found, &entries, &cells)?;
     if let Some(csv) = &csv {
         page::save_csv(csv, &found)?;
     }
     found.skipped.iter().for_each(|skipped| say(&skipped.to_string()));
-    if args.json { print_json(&found) } else { print(&page::words(&found, &budgets)) }
+    if args.json { print_json(&found) } else { print(&page::words(&found)) }
 }

@@ -4,22 +4,18 @@ use super::Found;
 use super::cell::{Cell, Figure};
 use super::plan::Entry;
 use crate::cli::table::table;
+use std::collections::BTreeSet;
 use std::path::Path;
 use unnoise::error::Result;
 use unnoise::output;
 use unnoise::output::sheet::{self, Band, Row, Sheet};
 
 /// Draws the cells, which are those of `entries`.
-pub fn save(
-    path: &Path,
-    found: &Found,
-    entries: &[Entry],
-    cells: &[Cell],
-    budgets: &[usize],
-) -> Result<()> {
+pub fn save(path: &Path, found: &Found, entries: &[Entry], cells: &[Cell]) -> Result<()> {
     let models = models(found);
     let band = |model: &&str| {
         let shape = entries.iter().find(|e| e.model.name == *model).map(|e| e.model.state);
+        let budgets = budgets(found, model);
         let row = |solver: &str| Row {
             name: solver.to_string(),
             cells: budgets.iter().map(|n| drawn(found, cells, model, solver, *n)).collect(),
@@ -65,6 +61,13 @@ fn caption(distance: f64, nfe: usize, budget: usize) -> String {
     format!("{distance:.2}{spent}")
 }
 
+/// The columns of a model, those with nothing in them too.
+fn budgets(found: &Found, model: &str) -> Vec<usize> {
+    let drawn = found.cells.iter().filter(|f| f.model == model).map(|f| f.budget);
+    let skipped = found.skipped.iter().filter(|s| s.model == model).map(|s| s.budget);
+    drawn.chain(skipped).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 /// The models in the order in which they were named.
 fn models(found: &Found) -> Vec<&str> {
     unique(found.cells.iter().map(|f| f.model.as_str()))
@@ -107,7 +110,7 @@ fn quoted(name: &str) -> String {
 }
 
 /// A table for each model, a line a solver, a column a budget.
-pub fn words(found: &Found, budgets: &[usize]) -> String {
+pub fn words(found: &Found) -> String {
     let mut text = format!(
         "{}: Frechet distance in {} features, {} samples to {} of {}, seed {}\n",
         found.out,
@@ -118,6 +121,7 @@ pub fn words(found: &Found, budgets: &[usize]) -> String {
         found.seed
     );
     for model in models(found) {
+        let budgets = budgets(found, model);
         let head = std::iter::once(model.to_string());
         let mut lines =
             vec![head.chain(budgets.iter().map(|n| format!("NFE {n}"))).collect::<Vec<String>>()];

@@ -6,7 +6,7 @@ use std::fmt;
 use unnoise::error::{Error, Result};
 use unnoise::model::Model;
 use unnoise::sampler::Request;
-use unnoise::solver::{SolverInfo, find};
+use unnoise::solver::{SchedulerConfig, SolverInfo, find};
 
 /// One cell to be drawn.
 pub struct Entry<'a> {
@@ -60,21 +60,64 @@ pub fn budgets(text: &str) -> Result<Vec<usize>> {
     Ok(budgets)
 }
 
-/// Models by the classes of their schedulers, and the solvers that are usual for them.
-const USUAL: &[(&[&str], &[&str])] = &[
-    (
-        &["EDMEulerScheduler", "EDMDPMSolverMultistepScheduler"],
-        &["edm", "euler", "lms", "deis", "dpmpp-2m", "unipc", "euler-ancestral", "dpmpp-2m-sde"],
-    ),
-    (
-        &["ScoreSdeVeScheduler", "KarrasVeScheduler"],
-        &["reverse-diffusion", "pc", "euler-maruyama", "langevin", "euler", "heun"],
-    ),
-    (&["CMStochasticIterativeScheduler"], &["consistency"]),
+/// What is usual for models of a process.
+struct Usual {
+    /// The classes of their schedulers.
+    schedulers: &'static [&'static str],
+    solvers: &'static [&'static str],
+    budgets: &'static [usize],
+}
+
+const FEW: &[usize] = &[5, 10, 20, 50];
+const USUAL: &[Usual] = &[
+    Usual {
+        schedulers: &["EDMEulerScheduler", "EDMDPMSolverMultistepScheduler"],
+        solvers: &[
+            "edm",
+            "euler",
+            "lms",
+            "deis",
+            "dpmpp-2m",
+            "unipc",
+            "euler-ancestral",
+            "dpmpp-2m-sde",
+        ],
+        budgets: FEW,
+    },
+    // Noise that explodes is taken away over hundreds of evaluations.
+    Usual {
+        schedulers: &["ScoreSdeVeScheduler", "KarrasVeScheduler"],
+        solvers: &["reverse-diffusion", "pc", "euler-maruyama", "langevin", "euler", "heun"],
+        budgets: &[50, 100, 400],
+    },
+    Usual {
+        schedulers: &["CMStochasticIterativeScheduler"],
+        solvers: &["consistency"],
+        budgets: &[1, 2, 5, 10],
+    },
 ];
 /// The same of every other: trained on noise levels in discrete time.
-const DISCRETE: &[&str] =
-    &["ddpm", "ddim", "pndm", "deis", "dpmpp-2m", "unipc", "euler-ancestral", "dpmpp-2m-sde"];
+const DISCRETE: Usual = Usual {
+    schedulers: &[],
+    solvers: &[
+        "ddpm",
+        "ddim",
+        "pndm",
+        "deis",
+        "dpmpp-2m",
+        "unipc",
+        "euler-ancestral",
+        "dpmpp-2m-sde",
+    ],
+    budgets: FEW,
+};
+
+impl Usual {
+    fn of(scheduler: &SchedulerConfig) -> &'static Usual {
+        let class = scheduler.class.name.as_str();
+        USUAL.iter().find(|usual| usual.schedulers.contains(&class)).unwrap_or(&DISCRETE)
+    }
+}
 
 /// Opens models, whose names tell their rows apart.
 ///
@@ -93,16 +136,16 @@ pub fn models(specs: &[String]) -> Result<Vec<Model>> {
 }
 
 /// The usual solvers of a model, its own first.
-fn usual(model: &Model) -> Result<Vec<&'static SolverInfo>> {
-    let scheduler = model.scheduler()?;
+fn usual_solvers(
+    model: &Model,
+    scheduler: &SchedulerConfig,
+    usual: &Usual,
+) -> Result<Vec<&'static SolverInfo>> {
     let own = match &model.settings.solver {
         Some(name) => find(name)?,
-        None => SolverInfo::of(&scheduler)?,
+        None => SolverInfo::of(scheduler)?,
     };
-    let class = scheduler.class.name.as_str();
-    let names = USUAL.iter().find(|(classes, _)| classes.contains(&class));
-    let names = names.map_or(DISCRETE, |(_, names)| names);
-    let others = names.iter().filter(|name| **name != own.name);
+    let others = usual.solvers.iter().filter(|name| **name != own.name);
     let others = others.filter_map(|name| find(name).ok());
     Ok(std::iter::once(own).chain(others).collect())
 }
@@ -114,17 +157,20 @@ fn usual(model: &Model) -> Result<Vec<&'static SolverInfo>> {
 pub fn entries<'a>(
     models: &'a [Model],
     solvers: Option<&str>,
-    budgets: &[usize],
+    budgets: Option<&[usize]>,
     ask: &Ask,
 ) -> Result<(Vec<Entry<'a>>, Vec<Skipped>)> {
     let asked = solvers.map(|names| names.split(',').map(|n| find(n.trim())).collect());
     let asked: Option<Vec<&'static SolverInfo>> = asked.transpose()?;
     let (mut entries, mut skipped) = (Vec::new(), Vec::new());
     for model in models {
+        let scheduler = model.scheduler()?;
+        let usual = Usual::of(&scheduler);
         let solvers = match &asked {
             Some(solvers) => solvers.clone(),
-            None => usual(model)?,
+            None => usual_solvers(model, &scheduler, usual)?,
         };
+        let budgets = budgets.unwrap_or(usual.budgets);
         let before = entries.len();
         let mut last = None;
         for solver in solvers {

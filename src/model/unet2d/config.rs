@@ -1,6 +1,7 @@
 //! `config.json` of a UNet2DModel: every key of diffusers' class, its default and what is covered.
 
 use super::super::keys::{ACTIVATIONS, CHANNELS, CLASSES, Keys, LAYERS, SIDE, as_size};
+use super::super::layout::EMBEDDINGS;
 use crate::error::Result;
 use crate::json::brief;
 use crate::ops::Act;
@@ -59,7 +60,7 @@ pub(super) enum TimeEmbedding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ClassEmbedding {
     None,
-    /// A learned vector for each of so many classes.
+    /// A vector for each of so many classes, learned or given.
     Table(usize),
     /// The sinusoidal embedding of the class number.
     Number,
@@ -138,8 +139,21 @@ const RESAMPLINGS: &[(Option<&str>, Resampling)] = &[
 ];
 const TIME_SHIFTS: &[(Option<&str>, TimeShift)] =
     &[(Some("default"), TimeShift::Default), (Some("scale_shift"), TimeShift::ScaleShift)];
-/// Whether the class number is embedded like a time.
-const CLASS_EMBED_TYPES: &[(Option<&str>, bool)] = &[(None, false), (Some("timestep"), true)];
+/// Where embeddings of classes come from.
+#[derive(Clone, Copy, PartialEq)]
+enum ClassEmbedType {
+    /// A table of the network, if it has one.
+    Learned,
+    /// The class number is embedded like a time.
+    Timestep,
+    /// They are given as they are.
+    Identity,
+}
+const CLASS_EMBED_TYPES: &[(Option<&str>, ClassEmbedType)] = &[
+    (None, ClassEmbedType::Learned),
+    (Some("timestep"), ClassEmbedType::Timestep),
+    (Some("identity"), ClassEmbedType::Identity),
+];
 /// A learned embedding has as many times as another key says.
 const TIME_EMBEDDING_TYPES: &[(Option<&str>, TimeEmbedding)] = &[
     (Some("positional"), TimeEmbedding::Positional),
@@ -159,7 +173,7 @@ impl Config {
         let time_embedding = time_embedding(k)?;
         k.take("dropout", "a number", (), |v| v.as_f64().map(drop))?;
         let num_class_embeds = k.maybe_size("num_class_embeds", CLASSES, None)?;
-        let by_number = k.word("class_embed_type", CLASS_EMBED_TYPES, false)?;
+        let class_embedding = class_embedding(k, num_class_embeds)?;
         let down = ["DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"];
         let up = ["AttnUpBlock2D", "AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"];
         let config = Config {
@@ -194,11 +208,7 @@ impl Config {
             norm_eps: k.number("norm_eps", "a number above 0", 1e-5, |n| n > 0.0)?,
             time_shift: k.word("resnet_time_scale_shift", TIME_SHIFTS, TimeShift::Default)?,
             add_attention: k.flag("add_attention", true)?,
-            class_embedding: match num_class_embeds {
-                _ if by_number => ClassEmbedding::Number,
-                Some(n) => ClassEmbedding::Table(n),
-                None => ClassEmbedding::None,
-            },
+            class_embedding,
             num_class_embeds,
         };
         config.check(k)?;
@@ -328,6 +338,21 @@ fn sizes(keys: &mut Keys, key: &'static str, default: &[usize]) -> Result<Vec<us
     keys.take(key, &expected, default.to_vec(), |v| {
         let list = v.as_array().filter(|list| BLOCKS.contains(&list.len()))?;
         list.iter().map(|n| as_size(n).filter(|n| CHANNELS.contains(n))).collect()
+    })
+}
+
+fn class_embedding(keys: &mut Keys, learned: Option<usize>) -> Result<ClassEmbedding> {
+    Ok(match keys.word("class_embed_type", CLASS_EMBED_TYPES, ClassEmbedType::Learned)? {
+        ClassEmbedType::Learned => learned.map_or(ClassEmbedding::None, ClassEmbedding::Table),
+        ClassEmbedType::Timestep => ClassEmbedding::Number,
+        ClassEmbedType::Identity => match keys.embeddings {
+            Some(given) => ClassEmbedding::Table(given),
+            None => {
+                let expected =
+                    format!("{EMBEDDINGS} beside the file, as identity takes what is given");
+                return Err(keys.bad("class_embed_type", expected, "no such file"));
+            }
+        },
     })
 }
 

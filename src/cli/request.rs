@@ -121,6 +121,18 @@ pub fn seed(text: &str) -> Result<u64> {
     })
 }
 
+/// `LOW,HIGH`, black and white of numbers.
+pub fn range(text: &str) -> Result<[f32; 2]> {
+    let pair = text.split_once(',').map(|(a, b)| (a.trim().parse(), b.trim().parse()));
+    match pair {
+        Some((Ok(low), Ok(high))) if low < high && f32::is_finite(high - low) => Ok([low, high]),
+        _ => {
+            let expected = "LOW,HIGH, two numbers with LOW < HIGH";
+            Err(Error::invalid("--range", expected, text, "write --range 0,1"))
+        }
+    }
+}
+
 fn sigmas(text: &str) -> Result<Sigmas> {
     let found = Sigmas::NAMES.iter().find(|(name, _)| *name == text);
     found.map(|(_, sigmas)| *sigmas).ok_or_else(|| {

@@ -186,7 +186,7 @@ impl Pipeline {
             classes.contains(&v.get(1)?.as_str()?).then_some(())
         })?;
         keys.take("scheduler", "[library, class]", (), |v| v.get(1)?.as_str().map(|_| ()))?;
-        let range = keys.class().is_ok_and(|class| class == UNIT_RANGE).then_some([0.0, 1.0]);
+        let range = range(&keys);
         let mut pipeline = Pipeline { network, decodes: false, class_names: Vec::new(), range };
         if network == "transformer" {
             let expected = format!("[\"diffusers\", \"{DECODER_CLASS}\"]");
@@ -256,7 +256,7 @@ fn at(named_by: &Path, dir: &Path, weights: WeightsAt) -> Result<Layout> {
         embeddings: embeddings(dir),
         decoder: None,
         class_names: Vec::new(),
-        range: None,
+        range: range_at(dir)?,
     })
 }
 
@@ -268,6 +268,21 @@ fn embeddings(dir: &Path) -> Option<PathBuf> {
 fn name(path: &Path) -> String {
     let name = path.canonicalize().ok().and_then(|p| Some(p.file_stem()?.to_owned()));
     name.unwrap_or_else(|| path.as_os_str().to_owned()).to_string_lossy().into_owned()
+}
+
+/// What the pipeline that `dir` is a part of, if it is one, says of its pictures.
+fn range_at(dir: &Path) -> Result<Option<[f32; 2]>> {
+    let index = dir.join("..").join("model_index.json");
+    if !index.is_file() {
+        return Ok(None);
+    }
+    let index = read(&index)?;
+    Ok(range(&Keys::parse(&index.text, &index.origin)?))
+}
+
+/// The same of the pipeline that a `model_index.json` names.
+fn range(index: &Keys) -> Option<[f32; 2]> {
+    index.class().is_ok_and(|class| class == UNIT_RANGE).then_some([0.0, 1.0])
 }
 
 /// The scheduler's configuration: in `dir`, or in the pipeline that `dir` is a part of.

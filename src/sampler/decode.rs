@@ -2,7 +2,7 @@
 //! a time.
 
 use super::Request;
-use super::request::Resolved;
+use super::resolved::Resolved;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::model::{self, Model};

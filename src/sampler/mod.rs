@@ -8,6 +8,7 @@ mod inspect;
 mod precision;
 mod profile;
 mod request;
+mod resolved;
 mod room;
 
 pub use compare::{Compared, Comparison, Measured, Skipped, compare};
@@ -29,7 +30,7 @@ use crate::program::{self, NoiseMode, Program};
 use crate::solver::{self, Adaptive, SchedulerConfig, Trajectory};
 use crate::tensor::DType;
 use precision::storage;
-use request::Resolved;
+use resolved::Resolved;
 use serde::Serialize;
 use std::ops::Range;
 use std::time::Instant;

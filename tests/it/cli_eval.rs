@@ -1,6 +1,7 @@
 //! `unnoise eval`: figures, files, words and exit codes.
 
 use super::binary::Place;
+use super::cli::npy;
 use super::golden;
 use image::GrayImage;
 use serde_json::Value;
@@ -49,6 +50,26 @@ fn held_out_digits_are_nearer_than_samples_and_samples_than_noise() {
         assert!(words.contains(part), "no {part:?} in {words}");
     }
     assert!(!words.contains("FID") && !words.contains("Inception"), "{words}");
+}
+
+#[test]
+fn numbers_are_read_in_the_range_that_is_named() {
+    let place = Place::new();
+    let run = |line: &str| {
+        let ran = place.run(line);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        ran.json()
+    };
+    assert_eq!(place.run("sample --count 8 --steps 2 --device cpu --out a.npy").code, 0);
+    let (_, samples) = npy(&place.path("a.npy"));
+    let unit: Vec<f32> = samples.iter().map(|v| (v + 1.0) / 2.0).collect();
+    unnoise::output::save_array(&place.path("unit.npy"), &unit, &[8, 1, 32, 32]).unwrap();
+    let whole = distance(&run("eval a.npy --device cpu --json"));
+    let unit = distance(&run("eval unit.npy --range 0,1 --device cpu --json"));
+    let misread = distance(&run("eval unit.npy --device cpu --json"));
+    // A value that lies between two bytes may become the other one.
+    assert!((unit - whole).abs() < 1e-2 * whole, "{unit} {whole}");
+    assert!(misread > 2.0 * whole, "{misread} {whole}");
 }
 
 #[test]
@@ -110,6 +131,9 @@ fn what_cannot_be_compared_is_said() {
         ("eval one.png --inception a.pth", &["a.pth"]),
         ("eval one.png --inception a --features b", &["cannot be used with"]),
         ("eval one.png --device tpu", &["--device", "tpu"]),
+        ("eval one.png --range 1,0", &["--range", "LOW < HIGH", "found 1,0"]),
+        ("eval one.png --range 0,inf", &["--range", "LOW < HIGH", "found 0,inf"]),
+        ("eval one.png --range 1", &["--range", "LOW < HIGH", "write --range 0,1"]),
         ("eval one.png --batch 0", &["--batch", "found 0"]),
         ("eval one.png --reference empty", &["--reference empty", "none of them"]),
         ("eval one.png --write-stats a.npy", &["--write-stats a.npy", "ends in .safetensors"]),

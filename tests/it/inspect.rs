@@ -296,6 +296,20 @@ fn values_lie_where_and_when_the_program_has_them() {
     check_memory(&inspect(&Model::open("mixture").unwrap(), &request, None).unwrap());
 }
 
+/// A step is what its solver makes it: a model's own number is for the solvers that it fits.
+#[test]
+fn a_level_of_langevin_dynamics_is_not_a_step() {
+    let model = Model::open("digits-ve").unwrap();
+    let steps = |solver: Option<&str>| {
+        let request = Request { solver: solver.map(String::from), ..Request::default() };
+        let found = inspect(&model, &request, None).unwrap();
+        (found.steps, found.nfe)
+    };
+    assert_eq!(Some(steps(None).0), model.settings.steps);
+    assert_eq!(steps(Some("langevin")), (10, 1000));
+    assert_eq!(Some(steps(Some("euler")).0), model.settings.steps);
+}
+
 #[test]
 fn plans_are_as_printed() {
     let model = Model::open(&format!("{NETWORKS}/class-table")).unwrap();

@@ -279,6 +279,7 @@ fn every_layout_opens() {
     assert_eq!(open(pipeline.path()).unwrap().range(), [-1.0, 1.0]);
     write_index(pipeline.path(), "ScoreSdeVePipeline", "UNet2DModel");
     assert_eq!(open(pipeline.path()).unwrap().range(), [0.0, 1.0]);
+    assert_eq!(open(&unet).unwrap().range(), [0.0, 1.0]);
     write_index(pipeline.path(), "DDPMPipeline", "UNet2DConditionModel");
     assert_says(open(pipeline.path()), &["model_index.json: unet", "UNet2DConditionModel"]);
 }

@@ -6,7 +6,6 @@ mod source;
 
 use super::{print, print_json, request, say, session};
 use report::Report;
-use source::Source;
 use std::path::PathBuf;
 use std::time::Instant;
 use unnoise::error::Result;
@@ -51,12 +50,11 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     let batch = request::whole("--batch", args.batch.as_deref(), MOST_AT_ONCE)?;
     let out = args.write_stats.clone();
     let out = out.map(|out| Target::file("--write-stats", out, &["safetensors"])).transpose()?;
-    let open = |path: &PathBuf| Source::open("", path);
-    let samples = args.samples.iter().map(open).collect::<Result<Vec<_>>>()?;
-
     let stop = session::stop_on_ctrl_c(false)?;
     let start = Instant::now();
     let mut network = Network::new(&args.measure, batch, &stop)?;
+    let samples = args.samples.iter().map(|path| network.open("", path));
+    let samples = samples.collect::<Result<Vec<_>>>()?;
     let samples = network.together(samples)?;
     if let Some(out) = &out {
         samples.save(out)?;

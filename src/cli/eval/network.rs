@@ -2,8 +2,8 @@
 
 use super::source::{Pictures, Source};
 use crate::cli::progress::Progress;
-use crate::cli::session;
-use std::path::PathBuf;
+use crate::cli::{request, session};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -27,6 +27,9 @@ pub struct MeasureArgs {
     /// Weights that models/convert/inception.py wrote: FID, KID and Inception score as published
     #[arg(long, value_name = "FILE", conflicts_with = "features")]
     pub inception: Option<PathBuf>,
+    /// What black and white are in samples that are numbers and not bytes
+    #[arg(long, value_name = "LOW,HIGH", default_value = "-1,1", allow_hyphen_values = true)]
+    pub range: String,
     /// auto, cpu, wgpu, wgpu:N, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     pub device: String,
@@ -44,6 +47,7 @@ const INCEPTION_BATCH: usize = 16;
 pub struct Network<'a> {
     args: &'a MeasureArgs,
     device: DeviceSpec,
+    range: [f32; 2],
     batch: Option<usize>,
     stop: &'a Arc<AtomicBool>,
     extractor: Option<Rc<Extractor>>,
@@ -54,14 +58,23 @@ impl<'a> Network<'a> {
     /// Opens nothing yet.
     ///
     /// # Errors
-    /// A device that is none.
+    /// A device or a range that is none.
     pub fn new(
         args: &'a MeasureArgs,
         batch: Option<usize>,
         stop: &'a Arc<AtomicBool>,
     ) -> Result<Network<'a>> {
         let device = args.device.parse()?;
-        Ok(Network { args, device, batch, stop, extractor: None, backend: None })
+        let range = request::range(&args.range)?;
+        Ok(Network { args, device, range, batch, stop, extractor: None, backend: None })
+    }
+
+    /// Opens what was named by a flag, or without one.
+    ///
+    /// # Errors
+    /// See [`Source::open`].
+    pub fn open(&self, flag: &str, path: &Path) -> Result<Source> {
+        Source::open(flag, path, self.range)
     }
 
     /// The device, once there was something to do on it.
@@ -141,7 +154,7 @@ impl<'a> Network<'a> {
     /// `space`, if something does.
     pub fn reference(&mut self, space: &Space) -> Result<Option<(String, Statistics)>> {
         let Some(path) = &self.args.reference else { return built_in(space) };
-        let statistics = self.together(vec![Source::open("--reference", path)?])?;
+        let statistics = self.together(vec![self.open("--reference", path)?])?;
         Ok(Some((path.display().to_string(), statistics)))
     }
 }

@@ -15,13 +15,15 @@ pub enum Source {
     Pictures(Pictures),
 }
 
-/// Samples of bytes, 0 to 255: an array's -1 to 1 as `unnoise sample` writes them to a .png.
+/// Samples of bytes, 0 to 255: numbers become them as `unnoise sample` writes a .png.
 pub struct Pictures {
     /// How messages name them.
     pub what: String,
     /// `[C, H, W]` of a sample.
     pub shape: [usize; 3],
     pub count: usize,
+    /// What black and white are where samples are numbers.
+    range: [f32; 2],
     kind: Kind,
 }
 
@@ -33,14 +35,14 @@ enum Kind {
 }
 
 impl Source {
-    /// Opens a folder, an array, a picture or statistics.
+    /// Opens a folder, an array, a picture or statistics; numbers are in `range`.
     ///
     /// # Errors
     /// A file of another kind, or one that is damaged; a folder without samples.
-    pub fn open(flag: &str, path: &Path) -> Result<Source> {
+    pub fn open(flag: &str, path: &Path, range: [f32; 2]) -> Result<Source> {
         let what = format!("{flag} {}", path.display()).trim_start().to_string();
         if path.is_dir() {
-            return folder(what, path).map(Source::Pictures);
+            return folder(what, path, range).map(Source::Pictures);
         }
         let kind = ending(path);
         if !["png", "npy", "npz", "safetensors"].contains(&&*kind) {
@@ -53,7 +55,7 @@ impl Source {
         }
         if kind == "png" {
             let path = vec![path.to_path_buf()];
-            return Pictures::files(what, path).map(Source::Pictures);
+            return Pictures::files(what, path, range).map(Source::Pictures);
         }
         let bytes = load(path)?;
         if kind == "safetensors" && Statistics::are_in(&bytes) {
@@ -61,23 +63,23 @@ impl Source {
             return Ok(Source::Statistics(Box::new(statistics)));
         }
         let (data, [n, c, h, w]) = match kind.as_str() {
-            "npy" => npy(&what, &bytes)?,
-            "npz" => npy(&what, &entry(&what, &bytes)?)?,
-            _ => quantised(arrays::safetensors(&what, &bytes)?),
+            "npy" => npy(&what, &bytes, range)?,
+            "npz" => npy(&what, &entry(&what, &bytes)?, range)?,
+            _ => quantised(arrays::safetensors(&what, &bytes)?, range),
         };
         if data.is_empty() {
             let found = format!("{:?}", [n, c, h, w]);
             return Err(Error::invalid(what, "one sample or more", found, "name another file"));
         }
         let kind = Kind::Bytes(data);
-        Ok(Source::Pictures(Pictures { what, shape: [c, h, w], count: n, kind }))
+        Ok(Source::Pictures(Pictures { what, shape: [c, h, w], count: n, range, kind }))
     }
 }
 
 impl Pictures {
-    fn files(what: String, paths: Vec<PathBuf>) -> Result<Pictures> {
-        let (_, shape) = decode(&paths[0])?;
-        Ok(Pictures { what, shape, count: paths.len(), kind: Kind::Files(paths) })
+    fn files(what: String, paths: Vec<PathBuf>, range: [f32; 2]) -> Result<Pictures> {
+        let (_, shape) = decode(&paths[0], range)?;
+        Ok(Pictures { what, shape, count: paths.len(), range, kind: Kind::Files(paths) })
     }
 
     /// Samples of these numbers, `[n, C, H, W]`.
@@ -92,7 +94,7 @@ impl Pictures {
         };
         let mut data = Vec::with_capacity(paths.len() * numel);
         for path in paths {
-            let (bytes, shape) = decode(path)?;
+            let (bytes, shape) = decode(path, self.range)?;
             if shape != self.shape {
                 return Err(Error::invalid(
                     path.display().to_string(),
@@ -108,7 +110,7 @@ impl Pictures {
 }
 
 /// The samples of a folder by name, one a file; what else lies there is no sample.
-fn folder(what: String, path: &Path) -> Result<Pictures> {
+fn folder(what: String, path: &Path, range: [f32; 2]) -> Result<Pictures> {
     let failed = |e| Error::io(path, "list", e, "name a folder that you may read");
     let mut paths = Vec::new();
     for entry in fs::read_dir(path).map_err(failed)? {
@@ -123,7 +125,7 @@ fn folder(what: String, path: &Path) -> Result<Pictures> {
         return Err(Error::invalid(what, expected, "none of them", "name another folder"));
     }
     paths.sort_unstable();
-    Pictures::files(what, paths)
+    Pictures::files(what, paths, range)
 }
 
 fn load(path: &Path) -> Result<Vec<u8>> {
@@ -131,10 +133,10 @@ fn load(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// The one sample in a file, and its `[C, H, W]`.
-fn decode(path: &Path) -> Result<(Vec<u8>, [usize; 3])> {
+fn decode(path: &Path, range: [f32; 2]) -> Result<(Vec<u8>, [usize; 3])> {
     let (what, bytes) = (path.display().to_string(), load(path)?);
     if ending(path) == "npy" {
-        let (data, [n, c, h, w]) = npy(&what, &bytes)?;
+        let (data, [n, c, h, w]) = npy(&what, &bytes, range)?;
         return match n {
             1 => Ok((data, [c, h, w])),
             _ => Err(Error::invalid(
@@ -159,12 +161,12 @@ fn planes(pixels: &[u8], c: usize) -> Vec<u8> {
     (0..c).flat_map(|channel| pixels.iter().skip(channel).step_by(c)).copied().collect()
 }
 
-/// An .npy of f32 `[N, C, H, W]` from -1 to 1, or of u8: `[N, H, W, C]`, else `[N, C, H, W]`.
-fn npy(what: &str, bytes: &[u8]) -> Result<(Vec<u8>, [usize; 4])> {
+/// An .npy of f32 `[N, C, H, W]` in the range, or of u8: `[N, H, W, C]`, else `[N, C, H, W]`.
+fn npy(what: &str, bytes: &[u8], range: [f32; 2]) -> Result<(Vec<u8>, [usize; 4])> {
     let file = arrays::npy_file(what, bytes)?;
     let shape: Vec<usize> = file.shape().iter().map(|n| *n as usize).collect();
     let Ok(data) = file.into_vec::<u8>() else {
-        return Ok(quantised(arrays::npy(what, bytes)?));
+        return Ok(quantised(arrays::npy(what, bytes)?, range));
     };
     match *shape.as_slice() {
         [n, h, w, c] if c == 1 || c == 3 => {
@@ -181,9 +183,9 @@ fn npy(what: &str, bytes: &[u8]) -> Result<(Vec<u8>, [usize; 4])> {
     }
 }
 
-/// Samples from -1 to 1 as bytes: a file of numbers does not say its range.
-fn quantised(samples: unnoise::sampler::Arrays) -> (Vec<u8>, [usize; 4]) {
-    (samples.data.iter().map(|v| to_byte(*v, [-1.0, 1.0])).collect(), samples.shape)
+/// Numbers as bytes: their file does not say what black and white are.
+fn quantised(samples: unnoise::sampler::Arrays, range: [f32; 2]) -> (Vec<u8>, [usize; 4]) {
+    (samples.data.iter().map(|v| to_byte(*v, range)).collect(), samples.shape)
 }
 
 /// The .npy of an .npz: `samples`, `arr_0` as numpy calls it, or the only one.

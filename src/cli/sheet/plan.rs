@@ -88,7 +88,7 @@ const USUAL: &[Usual] = &[
     Usual {
         schedulers: &["ScoreSdeVeScheduler", "KarrasVeScheduler"],
         solvers: &["reverse-diffusion", "pc", "euler-maruyama", "langevin", "euler", "heun"],
-        budgets: &[50, 100, 400],
+        budgets: &[100, 400, 1200],
     },
     Usual {
         schedulers: &["CMStochasticIterativeScheduler"],

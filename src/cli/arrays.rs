@@ -101,6 +101,11 @@ pub fn safetensors(what: &str, bytes: &[u8]) -> Result<Arrays> {
     arrays(what, data, tensor.shape().to_vec())
 }
 
+/// What a shape says that there is; None of more than can be.
+pub fn elements(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1_usize, |all, side| all.checked_mul(*side))
+}
+
 /// `[N, C, H, W]`, or one `[C, H, W]`, of finite numbers.
 fn arrays(what: &str, data: Vec<f32>, shape: Vec<usize>) -> Result<Arrays> {
     let shape = match *shape.as_slice() {
@@ -111,6 +116,10 @@ fn arrays(what: &str, data: Vec<f32>, shape: Vec<usize>) -> Result<Arrays> {
             return Err(Error::invalid(what, "[N, C, H, W]", found, "reshape it beforehand"));
         }
     };
+    if elements(&shape) != Some(data.len()) {
+        let found = format!("{} for {shape:?}", data.len());
+        return Err(damaged(what, "as many numbers as the shape has", found));
+    }
     match data.iter().position(|v| !v.is_finite()) {
         None => Ok(Arrays::new(data, shape)),
         Some(at) => Err(Error::invalid(

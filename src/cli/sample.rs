@@ -14,7 +14,6 @@ use unnoise::model::Model;
 use unnoise::output::{Identity, Run};
 use unnoise::program;
 use unnoise::sampler::{Classes, Request, Sampler};
-use unnoise::solver;
 
 /// Samples of a run of which nothing was said: a grid of 8 by 8.
 const COUNT: usize = 64;
@@ -61,13 +60,14 @@ struct Drawn {
 }
 
 pub fn run(args: &SampleArgs) -> Result<()> {
-    args.run.plan.request(COUNT)?;
+    // What is wrong with any model, before one is opened.
+    args.run.plan.request(POINTS.max(COUNT))?;
     args.run.device()?;
     let model = args.run.plan.open_model()?;
     let count = if model.mixture.is_some() { POINTS } else { COUNT };
     let task = args.edit.task(&model)?;
     let request = Request { trace: args.trace, task, ..args.run.plan.request(count)? };
-    if request.task.is_none() && solver_inverts(&model, &request)? {
+    if request.task.is_none() && request.inverts(&model)? {
         return Err(Error::invalid(
             "--solver",
             "--init beside it: an inversion goes from pictures to noise",
@@ -76,7 +76,7 @@ pub fn run(args: &SampleArgs) -> Result<()> {
         ));
     }
     request.check(&model)?;
-    let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{}.png", model.name)));
+    let out = args.out.clone().map_or_else(|| own_name(&model, &request), Ok)?;
     // Before any work: nobody waits for samples that cannot be written.
     let place = Place::open(out.clone(), args, &model, &request)?;
 
@@ -132,15 +132,21 @@ pub fn run(args: &SampleArgs) -> Result<()> {
     }
 }
 
-/// Whether the run goes from data to noise.
-fn solver_inverts(model: &Model, request: &Request) -> Result<bool> {
-    let named = request.solver.as_ref().or(model.settings.solver.as_ref());
-    named.map_or(Ok(false), |name| Ok(solver::find(name)?.inverts()))
+/// Where samples go unless it is said: to a picture, if they make one.
+fn own_name(model: &Model, request: &Request) -> Result<PathBuf> {
+    let [c, ..] = request.shape(model)?;
+    let pictured = model.mixture.is_some() || (matches!(c, 1 | 3) && !request.trace);
+    let kind = if pictured { "png" } else { "npy" };
+    Ok(PathBuf::from(format!("{}.{kind}", model.name)))
 }
 
 /// What the writer has to know: the run as it is with every default filled in.
 fn run_of(sampler: &Sampler, model: &Model, request: &Request) -> Result<Run> {
     let report = sampler.report();
+    let mut options = request.solver_options();
+    if let Some([low, high]) = model.settings.range {
+        options.insert("range".into(), format!("{low},{high}"));
+    }
     let classes = match &request.classes {
         _ if model.classes.is_none() => None,
         Classes::Default | Classes::All => Some("all".to_string()),
@@ -155,7 +161,7 @@ fn run_of(sampler: &Sampler, model: &Model, request: &Request) -> Result<Run> {
             guidance: report.guidance,
             eta: report.eta,
             clipped_eps: report.clipped_eps,
-            options: request.solver_options(),
+            options,
             seed: report.seed,
             noise: request.noise.to_string(),
             precision: report.precision.clone(),

@@ -1,6 +1,6 @@
 //! Statistics as a .safetensors file: exact, so that what is read is what was written.
 
-use super::statistics::Split;
+use super::statistics::{MOST_SAMPLES, Split};
 use super::{KEPT, Rows, SPLITS, Space, Statistics};
 use crate::beside;
 use crate::error::{Error, Result};
@@ -111,7 +111,7 @@ impl Statistics {
             Ok(data.as_chunks::<16>().0.iter().map(|b| i128::from_le_bytes(*b)).collect())
         };
         let d = header.space.features;
-        let triangle = d.checked_mul(d + 1).map(|n| n / 2);
+        let triangle = d.checked_add(1).and_then(|n| n.checked_mul(d)).map(|n| n / 2);
         let triangle = triangle.ok_or_else(|| damaged(format!("{d} features")))?;
         let mut rows = Rows::new(d);
         let kept = header.count.min(KEPT as u64) as usize;
@@ -124,6 +124,9 @@ impl Statistics {
             rows.push(row);
         }
         rows.trim(KEPT);
+        if header.count > MOST_SAMPLES {
+            return Err(damaged(format!("{} samples", header.count)));
+        }
         let classes = header.space.classes;
         let [negentropies, counts] = [numbers("negentropies", SPLITS)?, numbers("counts", SPLITS)?];
         let shares = numbers("shares", SPLITS.saturating_mul(classes))?;

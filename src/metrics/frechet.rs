@@ -35,7 +35,9 @@ pub fn frechet_distance(a: &Statistics, b: &Statistics) -> Result<f64> {
     let values = values.map_err(|_| no_eigenvalues(&a.space.name))?;
     let common: f64 = values.iter().map(|value| value.max(0.0).sqrt()).sum();
     let trace = |c: &Mat<f64>| (0..c.nrows()).map(|i| c[(i, i)]).sum::<f64>();
-    Ok((between + trace(&ca) + trace(&cb) - 2.0 * common).max(0.0))
+    let distance = between + trace(&ca) + trace(&cb) - 2.0 * common;
+    // Rounding may go below zero; a NaN stays one.
+    Ok(if distance < 0.0 { 0.0 } else { distance })
 }
 
 fn covariance(statistics: &Statistics) -> Mat<f64> {

@@ -20,7 +20,7 @@ pub const SPLITS: usize = 10;
 /// 127 bits for up to 2^28 samples.
 const FEATURE: f64 = (1_u64 << 20) as f64;
 const LARGEST: f64 = (1_u64 << 15) as f64;
-const MOST_SAMPLES: u64 = 1 << 28;
+pub(super) const MOST_SAMPLES: u64 = 1 << 28;
 /// Probabilities and entropies are multiples of 2^-40.
 const SHARE: f64 = (1_u64 << 40) as f64;
 

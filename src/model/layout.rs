@@ -266,7 +266,9 @@ fn embeddings(dir: &Path) -> Option<PathBuf> {
 
 /// The name of a folder or a file, without what says its kind.
 fn name(path: &Path) -> String {
-    let name = path.canonicalize().ok().and_then(|p| Some(p.file_stem()?.to_owned()));
+    let of =
+        |p: &Path| if p.is_dir() { p.file_name() } else { p.file_stem() }.map(ToOwned::to_owned);
+    let name = path.canonicalize().ok().and_then(|p| of(&p));
     name.unwrap_or_else(|| path.as_os_str().to_owned()).to_string_lossy().into_owned()
 }
 

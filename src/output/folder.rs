@@ -48,7 +48,11 @@ impl Folder {
     pub fn begin(path: PathBuf, run: Run) -> Result<Folder> {
         if !path.is_dir() {
             let advice = "name a folder that you may make";
-            fs::create_dir(&path).map_err(|e| Error::io(&path, "make", e, advice))?;
+            match fs::create_dir(&path) {
+                // Another shard was first.
+                Err(_) if path.is_dir() => {}
+                made => made.map_err(|e| Error::io(&path, "make", e, advice))?,
+            }
         }
         let (names, manifests) = list(&path)?;
         let own_name = manifest_name(&run);
@@ -158,7 +162,9 @@ impl Folder {
 
 /// Whether a sample of `[C, H, W]` is written as a picture.
 fn pictured(shape: [usize; 3]) -> bool {
-    matches!(shape[0], 1 | 3) && !super::is_series(shape)
+    let [c, h, w] = shape;
+    // One pixel is a point.
+    matches!(c, 1 | 3) && h * w > 1 && !super::is_series(shape)
 }
 
 fn manifest_name(run: &Run) -> String {

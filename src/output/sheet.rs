@@ -64,9 +64,9 @@ struct Layout {
 impl Layout {
     fn of(band: &Band) -> Layout {
         let [c, h, w] = band.shape;
-        let zoom = (SIDE / h.max(w)).max(1);
+        let zoom = SIDE.checked_div(h.max(w)).unwrap_or(1).max(1);
         let cells = || band.rows.iter().flat_map(|row| &row.cells);
-        let shown = cells().map(|cell| cell.samples.len() / (c * h * w)).max().unwrap_or(0);
+        let shown = cells().map(|cell| cell.samples.len() / (c * h * w).max(1)).max().unwrap_or(0);
         let text = |text: &String| text.chars().count() * Font::Small.width();
         let captions = cells().map(|cell| &cell.caption).chain(&band.columns).map(text);
         let pictures = shown * (w * zoom + GAP);
@@ -84,6 +84,26 @@ impl Layout {
 /// # Errors
 /// Samples of neither 1 nor 3 channels, a sheet that is too large, a file that cannot be written.
 pub fn save(path: &Path, sheet: &Sheet) -> Result<u64> {
+    let (layouts, [width, height]) = layouts(path, sheet)?;
+    let mut canvas = Canvas::new(width, height);
+    let left = MARGIN as f64;
+    canvas.text(&sheet.title, [left, 22.0], Anchor::Left, Font::Title, INK);
+    canvas.text(&sheet.note, [left, 48.0], Anchor::Left, Font::Small, GREY);
+    let mut top = HEAD;
+    for (band, layout) in sheet.bands.iter().zip(&layouts) {
+        draw(&mut canvas, band, layout, top);
+        top += layout.height;
+    }
+    canvas.save(path)
+}
+
+/// Whether a sheet can be written, as [`save`] says.
+pub fn check(path: &Path, sheet: &Sheet) -> Result<()> {
+    layouts(path, sheet).map(drop)
+}
+
+/// Where bands lie, and the width and height of all.
+fn layouts(path: &Path, sheet: &Sheet) -> Result<(Vec<Layout>, [usize; 2])> {
     let layouts: Vec<Layout> = sheet.bands.iter().map(Layout::of).collect();
     let wide = |text: &String, font: Font| text.chars().count() * font.width();
     let texts = wide(&sheet.title, Font::Title).max(wide(&sheet.note, Font::Small));
@@ -102,16 +122,7 @@ pub fn save(path: &Path, sheet: &Sheet) -> Result<u64> {
             "draw fewer models, solvers or budgets",
         ));
     }
-    let mut canvas = Canvas::new(width, height);
-    let left = MARGIN as f64;
-    canvas.text(&sheet.title, [left, 22.0], Anchor::Left, Font::Title, INK);
-    canvas.text(&sheet.note, [left, 48.0], Anchor::Left, Font::Small, GREY);
-    let mut top = HEAD;
-    for (band, layout) in sheet.bands.iter().zip(&layouts) {
-        draw(&mut canvas, band, layout, top);
-        top += layout.height;
-    }
-    canvas.save(path)
+    Ok((layouts, [width, height]))
 }
 
 /// One band, from the line `top` on.

@@ -204,6 +204,9 @@ impl Bench<'_> {
     }
 }
 
+/// Evaluations of a step from which on trying every number of steps would take long.
+const MANY: usize = 5;
+
 /// The request with as many steps as `budget` evaluations allow.
 fn fit(
     model: &Model,
@@ -213,7 +216,11 @@ fn fit(
 ) -> Result<(Request, Trajectory)> {
     let mut least = None;
     let mut refused = None;
-    for steps in (1..=budget).rev() {
+    // A step of many evaluations leaves few to try.
+    let of_step =
+        request.solver.as_deref().map(find).transpose()?.map_or(1, |s| s.nfe_per_step as usize);
+    let most = if of_step < MANY { budget } else { 2 * budget / of_step + 2 };
+    for steps in (1..=most.min(budget)).rev() {
         request.steps = Some(steps);
         let resolved = Resolved::new(model, scheduler, &request)?;
         match resolved.record(model, scheduler, &request) {

@@ -8,7 +8,7 @@ use crate::graph::Graph;
 use crate::model::{self, Model};
 use crate::plan::{self, Plan, Sizes};
 use crate::program::{Decoder, Tiling};
-use crate::solver;
+use crate::solver::{self, SolverInfo};
 use crate::tensor::DType;
 
 /// How the state is cut for a decoder. Tiles overlap by a quarter, where one fades into the next;
@@ -32,10 +32,21 @@ impl Request {
     /// The decoder of a run: none for latents that were asked for, for those that pictures are led
     /// to, nor for the states of every row.
     fn decoder<'a>(&self, model: &'a Model) -> Result<Option<&'a model::Decoder>> {
-        let named = self.solver.as_ref().or(model.settings.solver.as_ref());
-        let inverts = named.map_or(Ok(false), |name| Ok(solver::find(name)?.inverts()))?;
-        let wanted = !self.latents && !self.trace && !inverts;
+        let wanted = !self.latents && !self.trace && !self.inverts(model)?;
         Ok(model.decoder.as_ref().filter(|_| wanted))
+    }
+
+    /// Whether the run goes from data to noise.
+    ///
+    /// # Errors
+    /// A solver that there is none of.
+    pub fn inverts(&self, model: &Model) -> Result<bool> {
+        let named = self.solver.as_ref().or(model.settings.solver.as_ref());
+        match named {
+            Some(name) => Ok(solver::find(name)?.inverts()),
+            None if model.has_scheduler() => Ok(SolverInfo::of(&model.scheduler()?)?.inverts()),
+            None => Ok(false),
+        }
     }
 
     /// `[C, H, W]` of a sample: of a picture, or of the state where none is made of it.
@@ -72,19 +83,30 @@ pub(super) fn decoder(
     let most = (WHOLE_BYTES / one).max(1) as usize;
     let samples = (1..=resolved.batch.min(most)).rev().find(|n| resolved.batch.is_multiple_of(*n));
     let decoder = Decoder { graphs, storage, samples: samples.unwrap_or(1), tiling };
-    countable(&decoder, request.shape(model)?, resolved.batch)?;
+    countable(&decoder, [h, w], request.shape(model)?, resolved.batch)?;
     Ok(Some(decoder))
 }
 
 /// Kernels count elements in 32 bits: those of a map, and of all pictures of a batch.
-fn countable(decoder: &Decoder, picture: [usize; 3], batch: usize) -> Result<()> {
+fn countable(
+    decoder: &Decoder,
+    latents: [usize; 2],
+    picture: [usize; 3],
+    batch: usize,
+) -> Result<()> {
     let largest = decoder.graphs.iter().map(Graph::largest).max().unwrap_or(1);
     let most = u32::MAX as usize;
     let refuse = |what: &str, found: usize, action: &str| {
         let expected = format!("at most {most} elements of a decoder's value");
         Err(Error::invalid(what, expected, found.to_string(), action))
     };
-    let (map, all) = (largest * decoder.samples, batch * picture.iter().product::<usize>());
+    // Tiles are kept beside each other before they are blended.
+    let [c, ..] = picture;
+    let tiles = decoder.tiling.tiles(latents).len();
+    let factor = picture[1] / latents[0].max(1);
+    let kept = decoder.samples * tiles * c * (decoder.tiling.side * factor).pow(2);
+    let map = (largest * decoder.samples).max(kept);
+    let all = batch * picture.iter().product::<usize>();
     match () {
         () if map > most => refuse("--vae-tiles", map, "use smaller tiles: --vae-tiles 64, say"),
         () if all > most => refuse("--batch", all, "use a smaller --batch"),

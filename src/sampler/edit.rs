@@ -87,7 +87,8 @@ impl Editing {
                 fits("--init", pictures, [c, h, w])?;
                 let default = if inverts { 1.0 } else { STRENGTH };
                 let strength = checked(strength.unwrap_or(default))?;
-                Ok(plain(start(Start::Known, strength), pictures))
+                let from = if inverts { Start::State } else { Start::Known };
+                Ok(plain(start(from, strength), pictures))
             }
             Task::Inpaint { pictures, masks, strength } => {
                 fits("--init", pictures, [c, h, w])?;

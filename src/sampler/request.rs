@@ -120,8 +120,10 @@ impl Request {
         if self.latents {
             said.insert("latents".into(), "true".into());
         }
-        if let Tiles::Side(side) = self.tiles {
-            said.insert("vae-tiles".into(), side.to_string());
+        match self.tiles {
+            Tiles::Auto => {}
+            Tiles::Whole => drop(said.insert("vae-tiles".into(), "off".into())),
+            Tiles::Side(side) => drop(said.insert("vae-tiles".into(), side.to_string())),
         }
         if let Some(task) = &self.task {
             task.say(&mut said);

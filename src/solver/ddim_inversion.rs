@@ -68,6 +68,14 @@ fn check(run: &Setting) -> Result<()> {
         None => run.levels[run.levels.len() - 1],
     };
     let in_x0 = run.keys.prediction_type == PredictionType::Sample || run.network.denoiser;
+    if first.sigma == 0.0 && in_x0 && run.timesteps.is_empty() {
+        return Err(Error::invalid(
+            format!("{origin}: final_sigmas_type"),
+            "sigma_min to invert with a network that predicts x0: the data then has some noise",
+            "zero",
+            "set final_sigmas_type to sigma_min",
+        ));
+    }
     if first.sigma == 0.0 && in_x0 {
         return Err(Error::invalid(
             format!("{origin}: set_alpha_to_one"),

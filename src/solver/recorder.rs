@@ -126,9 +126,12 @@ impl Recorder {
     /// itself is told that of x.
     pub fn denoise_told(&mut self, level: Level, told: Level) {
         assert!(self.open.eval.is_none(), "a row evaluates once: update before the next denoise");
+        // Noise may have been drawn; x is still what the last row left.
+        let draws = std::mem::take(&mut self.open.draws);
         if self.open == Row::default() {
             self.replace(level);
         }
+        self.open.draws = draws;
         let own = self.model.time == TimeInput::Sigma;
         let time = self.model.time(if own { level } else { told });
         let index = self.times.iter().position(|t| *t == time).unwrap_or_else(|| {

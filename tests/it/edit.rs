@@ -3,7 +3,7 @@
 
 use super::evaluate::relative_l2;
 use super::{device, golden};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::atomic::AtomicBool;
 use unnoise::backend::cpu::Cpu;
 use unnoise::backend::{Backend, Observer};
@@ -242,6 +242,21 @@ fn inverted_pictures_come_back() {
     assert!(relative_l2(&way[..1024], &again[..1024]) < 1e-5, "the first place is the first");
 }
 
+/// An inversion adds no noise of its own, though its first level may have some.
+#[test]
+fn inversions_take_pictures_as_they_are() {
+    let model = Model::open("digits").unwrap();
+    for solver in ["ddim-inversion", "dpm-solver-inversion"] {
+        let pictures = Arrays::new(values(1024), [1, 1, 32, 32]);
+        let task = Task::Vary { pictures, strength: None };
+        let set = json!({"set_alpha_to_one": false}).as_object().unwrap().clone();
+        let set = if solver == "ddim-inversion" { set } else { Default::default() };
+        let request = Request { steps: Some(5), count: 1, set, ..digits(task, solver) };
+        let of_seed = |seed| sample(&model, &Request { seed, ..request.clone() }, &Cpu);
+        assert_eq!(of_seed(1), of_seed(2), "{solver}");
+    }
+}
+
 fn one() -> Arrays {
     Arrays::new(vec![0.0; 1024], [1, 1, 32, 32])
 }
@@ -322,4 +337,21 @@ fn every_solver_keeps_what_is_known_or_refuses() {
     refused.sort_unstable();
     refused.dedup();
     assert_eq!(refused, ["ddim-inversion", "dpm-adaptive", "dpm-solver-inversion", "ode-rk45"]);
+}
+
+/// Where churn draws noise but does not raise it, the known part is replaced all the same.
+#[test]
+fn what_is_known_is_replaced_before_steps_without_churn() {
+    let text = r#"{"_class_name": "EDMEulerScheduler"}"#;
+    let config = SchedulerConfig::parse(text, "scheduler_config.json").unwrap();
+    for solver in ["edm", "euler", "dpm2"] {
+        let edit = Edit { start: Start::Noise, strength: 1.0, keep: true };
+        let set = json!({"s_churn": 4.0, "s_max": 1.0}).as_object().unwrap().clone();
+        let options = Options { edit, set, ..Options::new(solver, 10) };
+        let rows = record(&config, &options, Network::default()).unwrap().rows;
+        assert!(rows.iter().any(|row| !row.evaluates() && !row.draws.is_empty()), "{solver}");
+        for i in (1..rows.len()).filter(|i| rows[*i].evaluates()) {
+            assert!(rows[i - 1].known.is_some(), "{solver}: row {i}");
+        }
+    }
 }

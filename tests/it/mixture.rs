@@ -1,6 +1,7 @@
 //! The exact model: its denoiser against closed forms and Monte Carlo, its samples against its
 //! distribution, its files and flags.
 
+use super::binary::Place;
 use super::device;
 use super::evaluate::Evaluation;
 use super::says::assert_says;
@@ -279,6 +280,19 @@ fn a_mixture_of_ones_own_is_opened() {
         let error = (mixture.covariance(j, j) / 3000.0).sqrt();
         assert!((mean - mixture.mean()[j]).abs() < 5.0 * error, "{j}: {mean}");
     }
+}
+
+/// A point of three numbers is no picture of one pixel.
+#[test]
+fn points_are_written_as_numbers() {
+    let (dir, place) = (folder(&three_dimensions()), Place::new());
+    let line = format!("sample {} --count 2 --steps 3 --device cpu", dir.path().display());
+    let ran = place.run(&format!("{line} --out points/"));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(place.names("points"), ["000000.npy", "000001.npy", "manifest.json"]);
+    // More shards than pictures have by default: points are thousands.
+    let line = "sample mixture --steps 2 --device cpu --shard 1/100 --out shard/";
+    assert_eq!(place.run(line).code, 0);
 }
 
 #[test]

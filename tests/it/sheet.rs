@@ -82,6 +82,15 @@ fn cells_that_are_kept_are_not_drawn_again() {
     let more = place.run(&format!("{line} --nfe 2,3")).json();
     assert_eq!(cells(&more)[0]["frechet_distance"], 123.5);
     assert_eq!(place.value("cells.json").as_array().unwrap().len(), 2);
+    // More evaluations that the solver makes nothing of: the same samples in another column.
+    let heun = "sheet digits-edm --solver heun --count 4 --device cpu --kept heun.json --json";
+    for budgets in ["3", "3,4"] {
+        let found = place.run(&format!("{heun} --nfe {budgets}")).json();
+        let columns: Vec<String> = cells(&found).iter().map(|c| c["budget"].to_string()).collect();
+        assert_eq!(columns.join(","), budgets);
+        assert!(cells(&found).iter().all(|c| c["nfe"] == 3), "{found}");
+    }
+    assert_eq!(place.value("heun.json").as_array().unwrap().len(), 1);
     let other = place.run(&format!("{line} --nfe 2 --seed 1")).json();
     assert_ne!(cells(&other)[0]["frechet_distance"], 123.5, "another seed, another cell");
 }
@@ -104,8 +113,13 @@ fn ctrl_c_keeps_the_finished_cells() {
 fn what_makes_no_sheet_is_said() {
     let place = Place::new();
     fs::write(place.path("broken.json"), "{").unwrap();
+    image::GrayImage::new(32, 32).save(place.path("one.png")).unwrap();
+    let budgets: Vec<String> = (1..=80).map(|n| n.to_string()).collect();
+    let many = format!("sheet digits --solver ddim --count 2 --nfe {}", budgets.join(","));
     let cases: &[(&str, &[&str])] = &[
         ("sheet --count 1", &["--count", "2 or more"]),
+        (&many, &["--out sheet.png", "at most 16384 pixels", "fewer models, solvers or budgets"]),
+        ("sheet digits --reference one.png", &["--reference", "2 or more samples", "found 1"]),
         ("sheet --nfe 0", &["--nfe", "from 1", "found 0"]),
         ("sheet --nfe ten", &["--nfe", "found ten"]),
         ("sheet --solver magic", &["magic", "ddim"]),
@@ -126,5 +140,5 @@ fn what_makes_no_sheet_is_said() {
             assert!(ran.stderr.contains(part), "unnoise {line}: no {part:?} in {}", ran.stderr);
         }
     }
-    assert_eq!(place.names("."), ["broken.json"], "a refused command left files");
+    assert_eq!(place.names("."), ["broken.json", "one.png"], "a refused command left files");
 }

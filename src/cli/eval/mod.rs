@@ -55,12 +55,14 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     let mut network = Network::new(&args.measure, batch, &stop)?;
     let samples = args.samples.iter().map(|path| network.open("", path));
     let samples = samples.collect::<Result<Vec<_>>>()?;
+    // Before any work: a name that is mistyped is told at once.
+    let reference = network.open_reference()?;
     let samples = network.together(samples)?;
     if let Some(out) = &out {
         samples.save(out)?;
         say(&format!("{}: statistics of {} samples", out.display(), samples.count));
     }
-    let reference = network.reference(&samples.space)?;
+    let reference = network.reference(reference, &samples.space)?;
     let reference = reference.as_ref().map(|(name, statistics)| (name.as_str(), statistics));
     let mut report = Report::new(&samples, reference, seed)?;
     report.on(network.used(), start.elapsed());

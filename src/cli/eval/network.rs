@@ -150,11 +150,25 @@ impl<'a> Network<'a> {
         Ok(found)
     }
 
-    /// What to compare with, by name: what was asked for, or what comes with the features of
-    /// `space`, if something does.
-    pub fn reference(&mut self, space: &Space) -> Result<Option<(String, Statistics)>> {
-        let Some(path) = &self.args.reference else { return built_in(space) };
-        let statistics = self.together(vec![self.open("--reference", path)?])?;
+    /// Opens what was asked for to compare with, if something was.
+    ///
+    /// # Errors
+    /// See [`Source::open`].
+    pub fn open_reference(&self) -> Result<Option<Source>> {
+        self.args.reference.as_ref().map(|path| self.open("--reference", path)).transpose()
+    }
+
+    /// What to compare with, by name: what was opened, or what comes with the features of `space`,
+    /// if something does.
+    pub fn reference(
+        &mut self,
+        opened: Option<Source>,
+        space: &Space,
+    ) -> Result<Option<(String, Statistics)>> {
+        let (Some(source), Some(path)) = (opened, &self.args.reference) else {
+            return built_in(space);
+        };
+        let statistics = self.together(vec![source])?;
         Ok(Some((path.display().to_string(), statistics)))
     }
 }

@@ -165,9 +165,14 @@ fn planes(pixels: &[u8], c: usize) -> Vec<u8> {
 fn npy(what: &str, bytes: &[u8], range: [f32; 2]) -> Result<(Vec<u8>, [usize; 4])> {
     let file = arrays::npy_file(what, bytes)?;
     let shape: Vec<usize> = file.shape().iter().map(|n| *n as usize).collect();
-    let Ok(data) = file.into_vec::<u8>() else {
+    let Ok(data) = file.try_data::<u8>() else {
         return Ok(quantised(arrays::npy(what, bytes)?, range));
     };
+    let data = data.collect::<Result<Vec<u8>, _>>();
+    let data = data.map_err(|e| damaged(what, "a whole .npy file", e))?;
+    if arrays::elements(&shape) != Some(data.len()) {
+        return Err(damaged(what, "a whole .npy file", format!("{} of {shape:?}", data.len())));
+    }
     match *shape.as_slice() {
         [n, h, w, c] if c == 1 || c == 3 => {
             let pictures = data.chunks_exact((h * w * c).max(1));

@@ -19,10 +19,14 @@ use unnoise::sampler::Sampler;
 pub const SHOWN: usize = 4;
 
 /// What decides the figure of a cell, but for the device's rounding.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Key {
     /// Of the model's files, of the network of the features, and of what is compared with.
     pub model: String,
+    /// What the model says of how it is sampled.
+    pub guidance: Option<f64>,
+    pub clipped_eps: Option<bool>,
+    pub range: [f32; 2],
     pub features: String,
     pub reference: String,
     pub solver: String,
@@ -42,6 +46,21 @@ pub struct Figure {
     pub nfe: usize,
     pub steps: usize,
     pub frechet_distance: f64,
+}
+
+impl Figure {
+    /// The line of an entry with its distance.
+    pub fn of(entry: &Entry, frechet_distance: f64) -> Figure {
+        Figure {
+            model: entry.model.name.clone(),
+            family: entry.solver.family.to_string(),
+            solver: entry.solver.name.to_string(),
+            budget: entry.budget,
+            nfe: entry.nfe,
+            steps: entry.request.steps.unwrap_or_default(),
+            frechet_distance,
+        }
+    }
 }
 
 /// A finished cell.
@@ -105,8 +124,12 @@ impl<'a, 'b> Bench<'a, 'b> {
                 fingerprint
             }
         };
+        let settings = &entry.model.settings;
         Ok(Key {
             model,
+            guidance: settings.guidance,
+            clipped_eps: settings.clipped_eps,
+            range: entry.model.range(),
             features: self.reference.space.fingerprint.clone(),
             reference: self.reference.fingerprint(),
             solver: entry.solver.name.to_string(),
@@ -118,7 +141,7 @@ impl<'a, 'b> Bench<'a, 'b> {
 
     /// Draws the samples of an entry and measures them, batch after batch.
     pub fn measure(&mut self, entry: &Entry, key: Key) -> Result<Cell> {
-        let shape = entry.model.state;
+        let shape = entry.shape;
         let ready = self.features.take().filter(|(features, _)| features.shape() == shape);
         let (mut features, space) = match ready {
             Some(ready) => ready,
@@ -145,15 +168,7 @@ impl<'a, 'b> Bench<'a, 'b> {
         }
         observer.check()?;
         self.features = Some((features, space));
-        let figure = Figure {
-            model: entry.model.name.clone(),
-            family: entry.solver.family.to_string(),
-            solver: key.solver.clone(),
-            budget: entry.budget,
-            nfe: entry.nfe,
-            steps: key.steps,
-            frechet_distance: frechet_distance(&found, self.reference)?,
-        };
+        let figure = Figure::of(entry, frechet_distance(&found, self.reference)?);
         let shown = shown.iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Cell { key, figure, shown })
     }

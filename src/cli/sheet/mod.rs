@@ -9,12 +9,13 @@ mod plan;
 use super::eval::{MOST_AT_ONCE, MeasureArgs, Network, space};
 use super::progress::Progress;
 use super::{print, print_json, request, say, session};
-use cell::{Bench, Figure};
+use cell::{Bench, Cell, Figure};
 use kept::Kept;
 use plan::Skipped;
 use serde::Serialize;
 use std::path::PathBuf;
 use unnoise::error::{Error, Result};
+use unnoise::metrics::{Space, Statistics};
 use unnoise::output::Target;
 
 /// The built-in models that were trained, one a family.
@@ -99,18 +100,25 @@ pub fn run(args: &SheetArgs) -> Result<()> {
     let stop = session::stop_on_ctrl_c(args.kept.is_some())?;
     let mut network = Network::new(&args.measure, None, &stop)?;
     let space = space(network.extractor()?.as_ref());
-    entries.iter().try_for_each(|e| network.extractor()?.input(e.model.state).map(drop))?;
-    let Some((name, reference)) = network.reference(&space)? else {
+    entries.iter().try_for_each(|e| network.extractor()?.input(e.shape).map(drop))?;
+    page::check(&out, &entries, &skipped)?;
+    let reference = network.open_reference()?;
+    let Some((name, reference)) = network.reference(reference, &space)? else {
         let action = "name pictures or statistics to compare with";
         return Err(Error::invalid("--reference", "a reference", "none", action));
     };
+    comparable(&space, &reference)?;
     let progress = Progress::new(entries.len() * count);
     let mut bench = Bench::new(&mut network, &reference, &stop, &progress)?;
     let mut cells = Vec::new();
     for entry in &entries {
         let key = bench.key(entry, &ask)?;
         let cell = match kept.take(&key) {
-            Some(cell) => cell,
+            // The same samples may stand under another name, or be all that more would allow.
+            Some(cell) => {
+                let figure = Figure::of(entry, cell.figure.frechet_distance);
+                Cell { figure, ..cell }
+            }
             None => {
                 let cell = bench.measure(entry, key)?;
                 kept.add(cell.clone())?;
@@ -140,4 +148,14 @@ pub fn run(args: &SheetArgs) -> Result<()> {
     }
     found.skipped.iter().for_each(|skipped| say(&skipped.to_string()));
     if args.json { print_json(&found) } else { print(&page::words(&found)) }
+}
+
+/// Whether there can be a distance from the reference, before anything is drawn.
+fn comparable(space: &Space, reference: &Statistics) -> Result<()> {
+    Statistics::new(space.clone(), reference.shape).check_fits(reference)?;
+    if reference.count >= 2 {
+        return Ok(());
+    }
+    let action = "name more: a Frechet distance needs a covariance";
+    Err(Error::invalid("--reference", "2 or more samples", reference.count.to_string(), action))
 }

@@ -1,8 +1,8 @@
 //! What comes of a sheet: the picture, the table as .csv, and words.
 
 use super::Found;
-use super::cell::{Cell, Figure};
-use super::plan::Entry;
+use super::cell::{Cell, Figure, SHOWN};
+use super::plan::{Entry, Skipped};
 use crate::cli::table::table;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,7 +14,7 @@ use unnoise::output::sheet::{self, Band, Row, Sheet};
 pub fn save(path: &Path, found: &Found, entries: &[Entry], cells: &[Cell]) -> Result<()> {
     let models = models(found);
     let band = |model: &&str| {
-        let shape = entries.iter().find(|e| e.model.name == *model).map(|e| e.model.state);
+        let shape = entries.iter().find(|e| e.model.name == *model).map(|e| e.shape);
         let budgets = budgets(found, model);
         let row = |solver: &str| Row {
             name: solver.to_string(),
@@ -38,6 +38,35 @@ pub fn save(path: &Path, found: &Found, entries: &[Entry], cells: &[Cell]) -> Re
     };
     sheet::save(path, &sheet).map(drop)
 }
+
+/// Whether a page has room for all cells, before they are drawn.
+///
+/// # Errors
+/// Samples of neither 1 nor 3 channels, or a sheet that is too large.
+pub fn check(path: &Path, entries: &[Entry], skipped: &[Skipped]) -> Result<()> {
+    let band = |model: &&str| {
+        let own = || entries.iter().filter(|e| e.model.name == *model);
+        let left_out = skipped.iter().filter(|s| s.model == *model);
+        let budgets = own().map(|e| e.budget).chain(left_out.map(|s| s.budget));
+        let columns: BTreeSet<usize> = budgets.collect();
+        let shape = own().map(|e| e.shape).next().unwrap_or_default();
+        let samples = vec![0; SHOWN * shape.iter().product::<usize>()];
+        let cell = sheet::Cell { samples, caption: WIDEST.into(), best: false };
+        let row = |name: &str| Row { name: name.into(), cells: vec![cell.clone()] };
+        Band {
+            title: model.to_string(),
+            shape,
+            columns: columns.iter().map(|n| format!("NFE {n}")).collect(),
+            rows: unique(own().map(|e| e.solver.name)).into_iter().map(row).collect(),
+        }
+    };
+    let models = unique(entries.iter().map(|e| e.model.name.as_str()));
+    let bands = models.iter().map(band).collect();
+    sheet::check(path, &Sheet { bands, ..Sheet::default() })
+}
+
+/// A caption as wide as any.
+const WIDEST: &str = "00000.00 (NFE 00000)";
 
 /// The cell of a solver at a budget; empty where it was left out.
 fn drawn(found: &Found, cells: &[Cell], model: &str, solver: &str, budget: usize) -> sheet::Cell {

@@ -16,6 +16,8 @@ pub struct Entry<'a> {
     pub budget: usize,
     pub nfe: usize,
     pub request: Request,
+    /// `[C, H, W]` of a sample.
+    pub shape: [usize; 3],
 }
 
 /// A cell that cannot be.
@@ -84,11 +86,12 @@ const USUAL: &[Usual] = &[
         ],
         budgets: FEW,
     },
-    // Noise that explodes is taken away over hundreds of evaluations.
+    // Noise that explodes is taken away over hundreds of evaluations. Annealed Langevin dynamics
+    // take a thousand and more, so they are drawn where they are asked for.
     Usual {
         schedulers: &["ScoreSdeVeScheduler", "KarrasVeScheduler"],
-        solvers: &["reverse-diffusion", "pc", "euler-maruyama", "langevin", "euler", "heun"],
-        budgets: &[100, 400, 1200],
+        solvers: &["reverse-diffusion", "pc", "euler-maruyama", "euler", "heun"],
+        budgets: &[50, 100, 400],
     },
     Usual {
         schedulers: &["CMStochasticIterativeScheduler"],
@@ -184,7 +187,8 @@ pub fn entries<'a>(
                 };
                 match request.within(model, budget) {
                     Ok((request, nfe)) => {
-                        entries.push(Entry { model, solver, budget, nfe, request });
+                        let shape = request.shape(model)?;
+                        entries.push(Entry { model, solver, budget, nfe, request, shape });
                     }
                     Err(error) => {
                         let (model, why) = (model.name.clone(), error.to_string());

@@ -156,8 +156,10 @@ fn folder(path: &Path) -> Result<Layout> {
 }
 
 /// The networks of pipelines: their folder and their classes.
-const NETWORKS: [(&str, &[&str]); 2] =
-    [("unet", &["UNet2DModel"]), ("transformer", &["DiTTransformer2DModel", "Transformer2DModel"])];
+const NETWORKS: [(&str, &[&str]); 2] = [
+    ("unet", &["UNet2DModel", "UNet1DModel"]),
+    ("transformer", &["DiTTransformer2DModel", "Transformer2DModel"]),
+];
 
 /// The folder of a pipeline's decoder, and its class.
 const DECODER: &str = "vae";

@@ -45,7 +45,8 @@ pub struct Model {
     /// The output has twice the channels: prediction, then variance.
     pub learned_variance: bool,
     /// Labels are below it, the null class included; None for an unconditional model. A model
-    /// that embeds the class number itself and names no bound has 2^24.
+    /// that embeds the class number itself and names no bound has as many as it has learned times,
+    /// or 2^24.
     pub classes: Option<usize>,
     /// What the output stands for, and in which scale the network sees x, where its own
     /// configuration says so; otherwise the scheduler's does.
@@ -87,12 +88,13 @@ impl Model {
             return Err(keys.bad("_class_name", names.join(" or "), class));
         };
         let network = build(keys)?;
-        let settings = match &files.settings {
-            Some(file) => Settings::parse(&file.text, &file.origin, network.classes)?,
-            None => dit::published(&class, &network),
+        let own = network.null_class;
+        let mut settings = match &files.settings {
+            Some(file) => Settings::parse(&file.text, &file.origin, network.classes, own)?,
+            None => Settings::default(),
         };
-        let null_class = settings.null_class.or(network.null_class);
-        let mut settings = Settings { null_class, ..settings };
+        settings.null_class = settings.null_class.or(own);
+        settings.guidance = settings.guidance.or(dit::published(&class, &network));
         let mut scheduler = files.scheduler;
         if let (SchedulerAt::Missing { .. }, Some(own)) = (&scheduler, network.sampler) {
             let origin = format!("the sampler of {class}");

@@ -26,9 +26,14 @@ pub struct Settings {
 const STEPS: std::ops::RangeInclusive<usize> = 1..=1_000_000;
 
 impl Settings {
-    /// Parses the file's `text`; `origin` is its name for messages and `classes` the number of
-    /// classes of the model it belongs to.
-    pub(super) fn parse(text: &str, origin: &str, classes: Option<usize>) -> Result<Settings> {
+    /// Parses the file's `text`; `origin` is its name for messages, `classes` the number of classes
+    /// of the model it belongs to and `null_class` the one that is none by the model itself.
+    pub(super) fn parse(
+        text: &str,
+        origin: &str,
+        classes: Option<usize>,
+        null_class: Option<usize>,
+    ) -> Result<Settings> {
         let mut keys = Keys::parse(text, origin)?;
         let text = |v: &Value| v.as_str().map(|s| Some(s.to_string()));
         let names = |v: &Value| {
@@ -55,12 +60,12 @@ impl Settings {
                 .take("clipped_eps", "true or false", None, |v| v.as_bool().map(Some))?,
             range: keys.take("range", "[black, white], black below white", None, range)?,
         };
-        settings.check(&keys, classes.unwrap_or(0))?;
+        settings.check(&keys, classes.unwrap_or(0), null_class)?;
         keys.finish()?;
         Ok(settings)
     }
 
-    fn check(&self, keys: &Keys, classes: usize) -> Result<()> {
+    fn check(&self, keys: &Keys, classes: usize, own_null: Option<usize>) -> Result<()> {
         if let Some(null) = self.null_class.filter(|null| *null >= classes) {
             let expected = format!("one of the model's {classes} classes");
             return Err(keys.bad("null_class", expected, null.to_string()));
@@ -69,7 +74,7 @@ impl Settings {
             let expected = format!("at most {classes} names, one a class");
             return Err(keys.bad("class_names", expected, self.class_names.len().to_string()));
         }
-        if let (Some(w), None) = (self.guidance, self.null_class)
+        if let (Some(w), None) = (self.guidance, self.null_class.or(own_null))
             && w != 1.0
         {
             let expected = "1, as the file names no null_class to guide away from";

@@ -233,10 +233,9 @@ fn classes(model: &Model, classes: &Classes) -> Result<Vec<u32>> {
         };
     };
     match classes {
-        // A network that embeds the number itself knows no last class.
         Classes::Default | Classes::All if all > MOST_CLASSES => Err(Error::invalid(
             "--class",
-            format!("labels of model '{}', which has no table of classes", model.name),
+            format!("labels of model '{}', which has more than {MOST_CLASSES}", model.name),
             "all",
             "name the labels",
         )),

@@ -2,7 +2,7 @@
 
 use super::Weights;
 use crate::backend::WeightSource;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Of the batch norms.
 const EPS: f64 = 1e-3;
@@ -30,6 +30,14 @@ impl<'a> Normalised<'a> {
     fn gains(&self, module: &str, count: usize) -> Result<Vec<f64>> {
         let gamma = self.source.values(&format!("{module}.bn.weight"), &[count])?;
         let variance = self.source.values(&format!("{module}.bn.running_var"), &[count])?;
+        if let Some(v) = variance.iter().find(|v| **v < 0.0) {
+            return Err(Error::invalid(
+                format!("{module}.bn.running_var"),
+                "variances, 0 or more",
+                v.to_string(),
+                "fetch the weights again",
+            ));
+        }
         let gain = |(g, v): (&f32, &f32)| f64::from(*g) / (f64::from(*v) + EPS).sqrt();
         Ok(gamma.iter().zip(&variance).map(gain).collect())
     }

@@ -97,6 +97,20 @@ fn a_folder_is_guided_away_from_its_last_class() {
     assert!(in_loop.into_iter().all(|row| !embeds(&row.layer)));
 }
 
+/// What a file says takes the place of that alone.
+#[test]
+fn settings_are_those_of_the_file_then_of_the_pipeline() {
+    for (settings, guidance) in [(json!({"steps": 250}), 4.0), (json!({"guidance": 2}), 2.0)] {
+        let dir = tempfile::tempdir().unwrap();
+        let config = golden::path("dit/base/config.json");
+        std::fs::copy(config, dir.path().join("config.json")).unwrap();
+        std::fs::write(dir.path().join("unnoise.json"), settings.to_string()).unwrap();
+        let model = Model::open(dir.path().to_str().unwrap()).unwrap();
+        assert_eq!(model.settings.guidance, Some(guidance), "{settings}");
+        assert_eq!(model.settings.null_class, Some(5));
+    }
+}
+
 #[test]
 fn what_a_configuration_may_not_say_is_named() {
     let text = std::fs::read_to_string(golden::path("dit/base/config.json")).unwrap();

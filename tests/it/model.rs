@@ -208,6 +208,15 @@ fn impossible_configurations_say_why() {
             &["attention_head_dim", "at most the 12 channels of block 1", "found 13"],
         ),
         (
+            // The last attention of such a block has the channels of the next.
+            json!({
+                "block_out_channels": [32, 64], "attention_head_dim": 64, "mid_block_type": null,
+                "norm_num_groups": 8, "down_block_types": ["KDownBlock2D", "KDownBlock2D"],
+                "up_block_types": ["KCrossAttnUpBlock2D", "KUpBlock2D"],
+            }),
+            &["attention_head_dim", "at most the 32 channels of the map", "found 64"],
+        ),
+        (
             json!({"norm_num_groups": 3}),
             &["norm_num_groups", "a divisor of the 8 channels of block 0", "found 3"],
         ),
@@ -290,6 +299,17 @@ fn write_index(dir: &Path, pipeline: &str, unet: &str) {
         "scheduler": ["diffusers", "DDPMScheduler"], "unet": ["diffusers", unet],
     });
     fs::write(dir.join("model_index.json"), index.to_string()).unwrap();
+}
+
+#[test]
+fn a_pipeline_of_series_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    write_index(dir.path(), "DanceDiffusionPipeline", "UNet1DModel");
+    fs::create_dir(dir.path().join("unet")).unwrap();
+    let config =
+        json!({"_class_name": "UNet1DModel", "sample_size": 4096, "extra_in_channels": 64});
+    fs::write(dir.path().join("unet/config.json"), config.to_string()).unwrap();
+    assert_eq!(open(dir.path()).unwrap().state, [2, 1, 4096]);
 }
 
 #[test]

@@ -12,8 +12,8 @@
 
 mod config;
 
+use super::Network;
 use super::keys::Keys;
-use super::{Network, Settings};
 use crate::error::Result;
 use crate::graph::{Frequencies, Graph, GraphBuilder, NodeId, Shape, Stored, Window};
 use crate::ops::Act;
@@ -41,14 +41,9 @@ pub(super) fn build_older(keys: Keys) -> Result<Network> {
     network(&Config::read_older(keys)?)
 }
 
-/// How the network is sampled where no file says: guided away from its last class.
-pub(super) fn published(class: &str, network: &Network) -> Settings {
-    match network.classes {
-        Some(_) if CLASSES.contains(&class) => {
-            Settings { guidance: Some(GUIDANCE), ..Settings::default() }
-        }
-        _ => Settings::default(),
-    }
+/// The guidance of the network where no file says one.
+pub(super) fn published(class: &str, network: &Network) -> Option<f64> {
+    network.classes.filter(|_| CLASSES.contains(&class)).map(|_| GUIDANCE)
 }
 
 fn network(config: &Config) -> Result<Network> {

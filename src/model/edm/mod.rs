@@ -8,6 +8,7 @@ mod unet;
 use super::keys::Keys;
 use super::{Network, Sampler};
 use crate::error::Result;
+use crate::graph::Unread;
 use crate::solver::{Coordinates, PredictionType, Schedule, TimeInput};
 use config::{Config, Precond};
 use serde_json::json;
@@ -39,7 +40,8 @@ fn build(config: Config) -> Result<Network> {
     let (side, channels) = (config.img_resolution, config.img_channels);
     // iDDPM also predicts a variance.
     let learned_variance = matches!(config.precond, Precond::Iddpm { .. });
-    let graph = unet::graph(&config, channels * if learned_variance { 2 } else { 1 })?;
+    let mut graph = unet::graph(&config, channels * if learned_variance { 2 } else { 1 })?;
+    graph.unread.extend(config.precond.levels());
     // A label of zeros stands for none.
     let labels = (config.label_dim > 0).then_some(config.label_dim);
     Ok(Network {
@@ -54,6 +56,13 @@ fn build(config: Config) -> Result<Network> {
 }
 
 impl Precond {
+    /// The noise levels u_j that iDDPM was trained on, which its checkpoints hold. They follow from
+    /// the other numbers, but in f32 the last ones are rounded away.
+    fn levels(self) -> Option<Unread> {
+        let Precond::Iddpm { timesteps, .. } = self else { return None };
+        Some(Unread { name: "u".into(), shape: vec![timesteps + 1], values: None })
+    }
+
     /// c_skip, c_out and c_in of table 1.
     fn form(self) -> (Coordinates, PredictionType) {
         match self {

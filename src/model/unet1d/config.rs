@@ -127,7 +127,7 @@ impl Config {
             norm_num_groups: k
                 .maybe_size("norm_num_groups", CHANNELS, Some(8))?
                 .unwrap_or((first / 4).clamp(1, 32)),
-            layers_per_block: k.size("layers_per_block", LAYERS, 1)?,
+            layers_per_block: k.size("layers_per_block", 0..=*LAYERS.end(), 1)?,
             downsample_each_block: k.flag("downsample_each_block", false)?,
         };
         let extra = k.size("extra_in_channels", 0..=65_536, 0)?;
@@ -194,7 +194,8 @@ impl Config {
             let found = self.time_channels.to_string();
             return Err(keys.bad("time_embedding_dim", "an even number", found));
         }
-        if (self.time_channels / 2) as f64 == self.freq_shift {
+        let positional = self.time_embedding == TimeEmbedding::Positional;
+        if positional && (self.time_channels / 2) as f64 == self.freq_shift {
             let expected = "a number that is not half of block_out_channels[0]";
             return Err(keys.bad("freq_shift", expected, self.freq_shift.to_string()));
         }

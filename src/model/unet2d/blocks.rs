@@ -174,20 +174,28 @@ impl Blocks<'_> {
             }
             None => x,
         };
-        let y = self.attended(name, normed);
+        let y = self.attended(name, normed)?;
         self.g.add(&format!("{name}.residual"), y, x, (1.0 / scale) as f32)
     }
 
     /// `out(softmax(q k^T / sqrt(d)) v)`. Heads need not fill the channels.
-    pub fn attended(&mut self, name: &str, x: NodeId) -> NodeId {
+    pub fn attended(&mut self, name: &str, x: NodeId) -> Result<NodeId> {
         let part = |p: &str| format!("{name}.{p}");
         let channels = self.g.shape(x).channels();
         let (head_dim, heads) = self.config.heads(channels);
+        if heads == 0 {
+            return Err(Error::invalid(
+                format!("{name}: attention_head_dim"),
+                format!("at most the {channels} channels of the map"),
+                head_dim.to_string(),
+                "correct config.json: diffusers' class fails there too",
+            ));
+        }
         let inner = head_dim * heads;
         let qkv = ["to_q", "to_k", "to_v"].map(|to| self.g.linear(&part(to), x, inner, true));
         let softmax_scale = (1.0 / (head_dim as f64).sqrt()) as f32;
         let y = self.g.attention(&part("attention"), qkv, heads, softmax_scale);
-        self.g.linear(&part("to_out.0"), y, channels, true)
+        Ok(self.g.linear(&part("to_out.0"), y, channels, true))
     }
 
     /// Layer `j` of a down or up block: a residual block, then attention if the block has it.

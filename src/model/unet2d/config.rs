@@ -254,7 +254,8 @@ impl Config {
             let expected = format!("in_channels ({c}), or {with_variance} with a learned variance");
             return Err(keys.bad("out_channels", expected, self.out_channels.to_string()));
         }
-        if (self.block_out_channels[0] / 2) as f64 == self.freq_shift {
+        let positional = self.time_embedding == TimeEmbedding::Positional;
+        if positional && (self.block_out_channels[0] / 2) as f64 == self.freq_shift {
             let expected = "a number that is not half of block_out_channels[0]";
             return Err(keys.bad("freq_shift", expected, self.freq_shift.to_string()));
         }

@@ -101,7 +101,7 @@ impl Blocks<'_> {
         for i in if own { 1..=2 } else { 2..=2 } {
             let (norm, attention) = (format!("{name}.norm{i}"), format!("{name}.attn{i}"));
             let normed = self.ada_norm(&norm, h, (c / GROUP).max(1), ATTENTION_EPS)?;
-            let y = self.attended(&attention, normed);
+            let y = self.attended(&attention, normed)?;
             h = self.g.add(&format!("{attention}.residual"), y, h, 1.0)?;
         }
         for part in ["weight", "bias"] {

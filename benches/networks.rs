@@ -32,6 +32,7 @@ impl Kernel {
             state: self.state,
             guided: self.guided,
             labels: Vec::new(),
+            texts: Vec::new(),
             noise: NoiseMode::Philox,
             hoist: true,
             fuse: self.fuse,

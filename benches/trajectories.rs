@@ -59,6 +59,7 @@ impl Subject {
             state: self.model.state,
             guided: classes > 0,
             labels: (0..classes).collect(),
+            texts: Vec::new(),
             noise: NoiseMode::Philox,
             hoist: ablation.hoist,
             fuse: ablation.fuse,

@@ -1,9 +1,12 @@
 // y = (softmax(q k^T * score_scale) v + residual) * scale of each head, with an online softmax.
-// q [n, tq, ..], k and v [n, tk, ..] by strides and offsets; residual and y [n, tq, heads, d].
+// q [n, tq, ..], k and v [.., tk, ..] by a row map, strides, offsets; residual, y [n, tq, heads, d].
 // One workgroup TILE_M queries of a head, keys by TILE_N; see attention_mma, attention_scalar.
 // Compute: 4 n heads tq tk d FLOP; k and v are read once for TILE_M queries.
 // Reference: src/ops/attention.rs
+//!include rowmap
+
 struct Params {
+    RowMap map;
     u32 n;
     u32 tq;
     u32 tk;
@@ -19,6 +22,7 @@ struct Params {
     u32 into;
     u32 tiles;
     f32 scale;
+    u32 causal;
 };
 
 constexpr u32 THREADS = BLOCK;
@@ -33,11 +37,29 @@ constexpr u32 BLOCKS = parts_of(32u, TILE_M);
 constexpr u32 BLOCKS = 1u;
 #endif
 
-// A head of a sample, the first query of a block, the tile of the sample that it is in, and the
-// keys of the split.
+// A head of a sample, the sample whose keys it has, the first query of a block, the tile of the
+// sample that it is in, and the keys of the split.
 struct Place {
-    u32 sample, head, query, tile, split, first_key, end_key;
+    u32 sample, of_keys, head, query, tile, split, first_key, end_key;
 };
+
+// Whether row `row` of a block's queries sees a key.
+__device__ inline bool sees(const Params& p, const Place& here, u32 row, u32 key) {
+#ifdef CAUSAL
+    return key < p.tk && key <= here.query + row;
+#else
+    return key < p.tk;
+#endif
+}
+
+// The end of the keys that a block's queries see.
+__device__ inline u32 key_end(const Params& p, const Place& here) {
+#ifdef CAUSAL
+    return smaller(here.end_key, here.query + TILE_M);
+#else
+    return here.end_key;
+#endif
+}
 
 // What outputs are multiplied by in place of a division by the sum of exponentials; a split without
 // keys has none.
@@ -145,12 +167,14 @@ __device__ inline void store_results(const Params& p, const Args& a, const Place
 }
 
 // The place of a workgroup's first block.
-__device__ inline Place place(const Params& p, u32 number) {
+__device__ inline Place place(const Params& p, const Args& a, const At& at) {
+    const u32 number = at.block;
     const u32 tiles = parts_of(p.tq, BLOCKS * TILE_M);
     const u32 head = number / tiles;
     const u32 tile = number % tiles;
-    Place here = {head / p.heads % p.n, head % p.heads, tile * BLOCKS * TILE_M, tile,
-        head / p.heads / p.n, 0u, p.tk};
+    const u32 sample = head / p.heads % p.n;
+    Place here = {sample, map_row(p.map, a, at, sample), head % p.heads, tile * BLOCKS * TILE_M,
+        tile, head / p.heads / p.n, 0u, p.tk};
 #ifdef METHOD_MMA
     here.first_key = first_key(p, here.split);
     here.end_key = first_key(p, here.split + 1u);
@@ -159,7 +183,7 @@ __device__ inline Place place(const Params& p, u32 number) {
 }
 
 __device__ inline void run(const Params& p, const Args& a, const At& at) {
-    Place here = place(p, at.block);
+    Place here = place(p, a, at);
     Work& work = shared<Shared>().work;
     const u32 end = smaller(here.query + BLOCKS * TILE_M, p.tq);
     for (; here.query < end; here.query += TILE_M) {

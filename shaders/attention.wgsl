@@ -1,10 +1,12 @@
 // y = (softmax(q k^T * score_scale) v + residual) * scale of each head, with an online softmax.
-// q [n, tq, ..], k and v [n, tk, ..] by strides and offsets; residual and y [n, tq, heads, d].
+// q [n, tq, ..], k and v [.., tk, ..] by a row map, strides, offsets; residual, y [n, tq, heads, d].
 // One workgroup TILE_M queries of a head, keys by TILE_N, two products a block of keys; see gemm.
 // Compute: 4 n heads tq tk d FLOP; 64 FMA to 8 16-byte workgroup loads, or subgroup broadcasts.
 // Reference: src/ops/attention.rs
+//!include rowmap
 
 struct Params {
+    map: RowMap,
     n: u32,
     tq: u32,
     tk: u32,
@@ -20,19 +22,23 @@ struct Params {
     into: u32,
     tiles: u32,
     scale: f32,
+    causal: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> q: array<q_v>;
 @group(0) @binding(2) var<storage, read> k: array<k_v>;
 @group(0) @binding(3) var<storage, read> v: array<v_v>;
+#ifdef HAS_COND
+@group(0) @binding(4) var<storage, read> cond: array<cond_t>;
+#endif
 #ifdef HAS_MOMENTS
-@group(0) @binding(4) var<storage, read_write> moments: array<vec2<f32>>;
+@group(0) @binding(5) var<storage, read_write> moments: array<vec2<f32>>;
 #endif
 #ifdef HAS_SKIP
-@group(0) @binding(5) var<storage, read> skip: array<skip_v>;
+@group(0) @binding(6) var<storage, read> skip: array<skip_v>;
 #endif
-@group(0) @binding(6) var<storage, read_write> y: array<y_v>;
+@group(0) @binding(7) var<storage, read_write> y: array<y_v>;
 
 // 16-byte words of a head, and how often the quads of a workgroup's threads go over them.
 const WORDS: u32 = (HEAD_DIM + 3u) / 4u;
@@ -60,9 +66,11 @@ var<workgroup> scratch: array<vec4<f32>, TILE_M * QUADS_N>;
 // end the sum of exponentials.
 var<workgroup> tops: array<vec2<f32>, TILE_M>;
 
-// A head of a sample, the first query of a block, and the tile of the sample that it is in.
+// A head of a sample, the sample whose keys it has, the first query of a block, and the tile of the
+// sample that it is in.
 struct Place {
     sample: u32,
+    of_keys: u32,
     head: u32,
     query: u32,
     tile: u32,
@@ -203,6 +211,24 @@ fn own_count(at: Place) -> u32 {
     return min(ROWS, (p.tq - at.query + STEP_M - 1u) / STEP_M);
 }
 
+// The end of the keys that the block's queries see.
+fn key_end(at: Place) -> u32 {
+#ifdef CAUSAL
+    return min(p.tk, at.query + TILE_M);
+#else
+    return p.tk;
+#endif
+}
+
+// Which of the keys a row's query sees.
+fn seen(at: Place, row: u32, keys: vec4<u32>) -> vec4<bool> {
+#ifdef CAUSAL
+    return keys < vec4<u32>(min(p.tk, at.query + row + 1u));
+#else
+    return keys < vec4<u32>(p.tk);
+#endif
+}
+
 // All of a block: the output's chunks, not yet divided by the sums of exponentials.
 fn attend(at: Place, thread: u32, lane: u32) {
     let quad = thread % QUADS_N;
@@ -219,7 +245,7 @@ fn attend(at: Place, thread: u32, lane: u32) {
         }
     }
 
-    for (var first = 0u; first < p.tk; first += TILE_N) {
+    for (var first = 0u; first < key_end(at); first += TILE_N) {
         for (var i = 0u; i < ROWS; i++) {
             sums[i] = vec4<f32>();
         }
@@ -229,8 +255,9 @@ fn attend(at: Place, thread: u32, lane: u32) {
         for (var i = 0u; i < ROWS; i++) {
             scores[i] = sums[i];
         }
-        let inside = vec4<u32>(first + 4u * quad) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.tk);
+        let keys = vec4<u32>(first + 4u * quad) + vec4<u32>(0u, 1u, 2u, 3u);
         for (var i = 0u; i < rows; i++) {
+            let inside = seen(at, first_row + i * STEP_M, keys);
             scores[i] = select(vec4<f32>(LOWEST), scores[i] * p.score_scale, inside);
             scratch[(first_row + i * STEP_M) * QUADS_N + quad].x = highest(scores[i]);
         }
@@ -239,6 +266,7 @@ fn attend(at: Place, thread: u32, lane: u32) {
         workgroupBarrier();
         for (var i = 0u; i < rows; i++) {
             let row = first_row + i * STEP_M;
+            let inside = seen(at, row, keys);
             let w = select(vec4<f32>(), exp(scores[i] - tops[row].x), inside);
             scratch[row * QUADS_N + quad] = w;
             norm[i] = norm[i] * tops[row].y + total(w);
@@ -339,10 +367,11 @@ fn attention(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid
     let number = workgroup_number(id, grid);
     let tile = number % tiles;
     let first = tile * BLOCKS * TILE_M;
-    var at = Place(number / tiles / p.heads, number / tiles % p.heads, first, tile);
-    if at.sample >= p.n {
+    let sample = number / tiles / p.heads;
+    if sample >= p.n {
         return;
     }
+    var at = Place(sample, map_row(p.map, sample), number / tiles % p.heads, first, tile);
 #ifdef METHOD_SUBGROUP
     let lane = invocation % 8u;
 #else

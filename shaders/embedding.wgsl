@@ -1,5 +1,5 @@
-// y = table[labels[map(i)]].
-// table [classes, c], labels [..] u32, y [n, c].
+// y = table[labels[map(s) per + t]] of vector t of sample s.
+// table [classes, c], labels [.., per] u32, y [n, per, c].
 // One thread four channels (one where c is no multiple of four), 256 threads a workgroup.
 // Bandwidth: one read and one write of y, a few kilobytes: launch-bound.
 // Reference: src/ops/embedding.rs
@@ -12,6 +12,7 @@ struct Params {
     n: u32,
     c: u32,
     classes: u32,
+    per: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -27,10 +28,12 @@ fn embedding(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid
     @builtin(local_invocation_index) thread: u32) {
     let width = p.c / VEC;
     let at = workgroup_number(id, grid) * 256u + thread;
-    if at >= p.n * width {
+    if at >= p.n * p.per * width {
         return;
     }
-    let label = min(labels[map_row(p.map, at / width)], p.classes - 1u);
+    let vector = at / width;
+    let row = map_row(p.map, vector / p.per) * p.per + vector % p.per;
+    let label = min(labels[row], p.classes - 1u);
     let v = V(table[label * width + at % width]);
     y[at] = y_v(v);
 }

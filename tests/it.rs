@@ -155,6 +155,8 @@ mod solver_score;
 mod solver_sigma;
 #[path = "it/solver_sigma_theory.rs"]
 mod solver_sigma_theory;
+#[path = "it/text.rs"]
+mod text;
 #[path = "it/tidy.rs"]
 mod tidy;
 #[path = "it/tint.rs"]

@@ -58,6 +58,7 @@ impl Subject {
             state: self.state,
             guided: false,
             labels: self.labels.clone(),
+            texts: Vec::new(),
             noise: NoiseMode::Philox,
             hoist: true,
             fuse: true,

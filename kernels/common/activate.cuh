@@ -29,6 +29,8 @@ __device__ inline f32 activate(f32 x, u32 act) {
         const f32 u = 0.7978846f * (x + 0.044715f * x * x * x);
         return __fdividef(x, 1.0f + __expf(fminf(-2.0f * u, 80.0f)));
     }
+    case ACT_QUICK_GELU:
+        return __fdividef(x, 1.0f + __expf(fminf(-1.702f * x, 80.0f)));
     default:
         return x;
     }

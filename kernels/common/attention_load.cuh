@@ -24,11 +24,11 @@ __device__ inline u32 q_base(const Params& p, const Place& at, u32 row) {
 }
 
 __device__ inline u32 k_base(const Params& p, const Place& at, u32 key) {
-    const u32 token = at.sample * p.tk + smaller(key, p.tk - 1u);
+    const u32 token = at.of_keys * p.tk + smaller(key, p.tk - 1u);
     return p.k_first + token * p.k_stride + at.head * HEAD_DIM;
 }
 
 __device__ inline u32 v_base(const Params& p, const Place& at, u32 key) {
-    const u32 token = at.sample * p.tk + smaller(key, p.tk - 1u);
+    const u32 token = at.of_keys * p.tk + smaller(key, p.tk - 1u);
     return p.v_first + token * p.v_stride + at.head * HEAD_DIM;
 }

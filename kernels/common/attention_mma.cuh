@@ -164,11 +164,13 @@ __device__ inline f32 row_total(f32 v) {
 // Scores to weights, of keys from `first` on; what was summed up so far loses what the rise of the
 // highest score takes from it. Exponents are of two.
 __device__ inline void exponentiate(
-    const Params& p, Sums& sums, f32 (&scores)[KEYS / 8u][4], u32 first) {
+    const Params& p, const Place& here, Sums& sums, f32 (&scores)[KEYS / 8u][4], u32 first) {
     const Warp warp = this_warp();
     const u32 own = first + warp.share * KEYS + warp.lane % 4u * 2u;
     const f32 scale = p.score_scale * LOG2_E;
-    const bool whole = first + TILE_N <= p.tk;
+    // All rows see all keys of the block.
+    const bool whole = sees(p, here, 0u, first + TILE_N - 1u);
+    const u32 row = warp.row + warp.lane / 4u;
 #pragma unroll
     for (u32 half = 0u; half < 2u; half++) {
         f32 top = LOWEST;
@@ -176,7 +178,8 @@ __device__ inline void exponentiate(
         for (u32 i = 0u; i < KEYS / 8u; i++) {
 #pragma unroll
             for (u32 e = 2u * half; e < 2u * half + 2u; e++) {
-                const bool inside = whole || own + 8u * i + e % 2u < p.tk;
+                const bool inside =
+                    whole || sees(p, here, row + 8u * half, own + 8u * i + e % 2u);
                 scores[i][e] = inside ? scores[i][e] * scale : BELOW;
                 top = fmaxf(top, scores[i][e]);
             }
@@ -258,9 +261,10 @@ __device__ inline void attend(
     }
     copy_block(p, a, here, work.ring[0], here.first_key);
     ptx::commit();
-    for (u32 first = here.first_key; first < here.end_key; first += TILE_N) {
+    const u32 end_key = key_end(p, here);
+    for (u32 first = here.first_key; first < end_key; first += TILE_N) {
         const u32 stage = (first - here.first_key) / TILE_N % RING;
-        if (RING > 1u && first + TILE_N < here.end_key) {
+        if (RING > 1u && first + TILE_N < end_key) {
             copy_block(p, a, here, work.ring[(stage + 1u) % RING], first + TILE_N);
         }
         ptx::commit();
@@ -268,10 +272,10 @@ __device__ inline void attend(
         __syncthreads();
         f32 scores[KEYS / 8u][4];
         score(sums, work.ring[stage][0], scores);
-        exponentiate(p, sums, scores, first);
+        exponentiate(p, here, sums, scores, first);
         weigh(sums, work.ring[stage][1], scores);
         __syncthreads();
-        if (RING == 1u && first + TILE_N < here.end_key) {
+        if (RING == 1u && first + TILE_N < end_key) {
             copy_block(p, a, here, work.ring[0], first + TILE_N);
         }
     }

@@ -167,19 +167,17 @@ __device__ inline void add_norms(Work& work) {
 }
 
 // The exponentials of the block's scores, and what they make of the sums so far.
-__device__ inline void exponentiate(const Params& p, Work& work, Sums& sums, u32 first, u32 rows) {
+__device__ inline void exponentiate(
+    const Params& p, const Place& here, Work& work, Sums& sums, u32 first, u32 rows) {
     const u32 quad = threadIdx.x % QUADS_N;
-    bool inside[4];
-#pragma unroll
-    for (u32 i = 0u; i < 4u; i++) {
-        inside[i] = first + 4u * quad + i < p.tk;
-    }
+    const u32 key = first + 4u * quad;
 #pragma unroll
     for (u32 row = 0u; row < ROWS; row++) {
 #pragma unroll
         for (u32 i = 0u; i < 4u; i++) {
             f32& score = element(sums.scores[row], i);
-            score = inside[i] ? score * p.score_scale : LOWEST;
+            const bool inside = sees(p, here, first_row() + row * STEP_M, key + i);
+            score = inside ? score * p.score_scale : LOWEST;
         }
         if (row < rows) {
             const u32 at = (first_row() + row * STEP_M) * QUADS_N + quad;
@@ -196,7 +194,7 @@ __device__ inline void exponentiate(const Params& p, Work& work, Sums& sums, u32
         float4 w = zeros();
 #pragma unroll
         for (u32 i = 0u; i < 4u; i++) {
-            if (inside[i]) {
+            if (sees(p, here, own, key + i)) {
                 element(w, i) = expf(element(sums.scores[row], i) - top.x);
             }
         }
@@ -231,9 +229,9 @@ __device__ inline void attend(
     for (u32 row = threadIdx.x; row < TILE_M; row += BLOCK) {
         work.tops[row] = make_float2(LOWEST, 0.0f);
     }
-    for (u32 first = 0u; first < p.tk; first += TILE_N) {
+    for (u32 first = 0u; first < key_end(p, here); first += TILE_N) {
         score(p, a, here, work, sums, first);
-        exponentiate(p, work, sums, first, rows);
+        exponentiate(p, here, work, sums, first, rows);
         weigh(p, a, here, work, sums, first);
     }
 #pragma unroll

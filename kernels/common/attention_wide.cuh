@@ -119,14 +119,15 @@ __device__ inline void score(Work& work, const uint4* keys) {
 }
 
 // Scores to weights, of keys from `first` on. Exponents are of two.
-__device__ inline void exponentiate(const Params& p, Work& work, Sums& sums, u32 first) {
+__device__ inline void exponentiate(
+    const Params& p, const Place& here, Work& work, Sums& sums, u32 first) {
     const u32 row = threadIdx.x / 8u;
     const u32 key = threadIdx.x % 8u * 4u;
     float4 v = load4(work.scores, row * SCORES_PITCH + key);
     f32 top = LOWEST;
 #pragma unroll
     for (u32 i = 0u; i < 4u; i++) {
-        const bool inside = first + key + i < p.tk;
+        const bool inside = sees(p, here, row, first + key + i);
         element(v, i) = inside ? element(v, i) * (p.score_scale * LOG2_E) : BELOW;
         top = fmaxf(top, element(v, i));
     }
@@ -198,7 +199,10 @@ __device__ inline void attend(
     sums.norm = 0.0f;
     const u32 query = threadIdx.x / 8u;
     copy_row(work.queries + query * PITCH, a.q + q_base(p, here, query), true);
-    const u32 turns = 2u * parts_of(here.end_key - here.first_key, TILE_N);
+    // A split may have none of the keys that the block sees.
+    const u32 end_key = key_end(p, here);
+    const u32 keys = end_key > here.first_key ? end_key - here.first_key : 0u;
+    const u32 turns = 2u * parts_of(keys, TILE_N);
     for (u32 turn = 0u; turn + 1u < BUFFERS; turn++) {
         if (turn < turns) {
             copy_turn(p, a, here, work, turn);
@@ -208,7 +212,7 @@ __device__ inline void attend(
     for (u32 turn = 0u; turn < turns; turn += 2u) {
         score(work, take_turn(p, a, here, work, turn, turns));
         __syncthreads();
-        exponentiate(p, work, sums, here.first_key + turn / 2u * TILE_N);
+        exponentiate(p, here, work, sums, here.first_key + turn / 2u * TILE_N);
         const uint4* values = take_turn(p, a, here, work, turn + 1u, turns);
         scale_outputs(work, sums);
         weigh(work, sums, values);

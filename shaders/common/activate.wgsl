@@ -31,6 +31,9 @@ fn activate(x: V, act: u32) -> V {
             let u = 0.7978846 * (x + 0.044715 * x * x * x);
             return x / (1.0 + exp(min(-2.0 * u, V(80.0))));
         }
+        case ACT_QUICK_GELU: {
+            return x / (1.0 + exp(min(-1.702 * x, V(80.0))));
+        }
         default: {
             return x;
         }

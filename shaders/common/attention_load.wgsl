@@ -44,9 +44,9 @@ fn q_base(at: Place, row: u32) -> u32 {
 }
 
 fn k_base(at: Place, key: u32) -> u32 {
-    return p.k_first + (at.sample * p.tk + min(key, p.tk - 1u)) * p.k_stride + at.head * HEAD_DIM;
+    return p.k_first + (at.of_keys * p.tk + min(key, p.tk - 1u)) * p.k_stride + at.head * HEAD_DIM;
 }
 
 fn v_base(at: Place, key: u32) -> u32 {
-    return p.v_first + (at.sample * p.tk + min(key, p.tk - 1u)) * p.v_stride + at.head * HEAD_DIM;
+    return p.v_first + (at.of_keys * p.tk + min(key, p.tk - 1u)) * p.v_stride + at.head * HEAD_DIM;
 }

@@ -56,7 +56,7 @@ fn of_whole(call: &Call, kernel: &impl Constants) -> Result<u64> {
             let (ho, wo) = p.size();
             vectors(kernel, &[p.n, ho, wo, p.c])?
         }
-        Call::Embedding(p) => vectors(kernel, &[p.n, 1, p.c])?,
+        Call::Embedding(p) => vectors(kernel, &[p.n, p.per, p.c])?,
         Call::Geglu(p) => vectors(kernel, &[p.n, 1, p.c])?,
         Call::ScaleShift(p) => vectors(kernel, &[p.n, p.hw, p.c])?,
         Call::Resample(p) if p.mode == resample::Mode::Down as u32 => {

@@ -250,9 +250,12 @@ pub struct PlanArgs {
     /// `3`, `0,1,2` or `all`: sample i takes class i modulo the list [default: all]
     #[arg(long, value_name = "CLASSES", allow_hyphen_values = true)]
     pub class: Option<String>,
-    /// The prompt of a text-conditional model
+    /// What a text-conditional model is to draw; of several, sample i takes i modulo the list
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
-    pub prompt: Option<String>,
+    pub prompt: Vec<String>,
+    /// What guidance leads away from [default: no words]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub negative_prompt: Option<String>,
     /// Leave the latents of a model with a decoder undecoded
     #[arg(long)]
     pub latents: bool,

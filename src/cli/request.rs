@@ -29,6 +29,8 @@ impl PlanArgs {
             set: assignments(&self.options.set)?,
             guidance_options: self.options.guidance()?,
             classes: classes(self.class.as_deref())?,
+            prompts: self.prompt.clone(),
+            negative_prompt: self.negative_prompt.clone(),
             count,
             batch: whole("--batch", self.batch.as_deref(), MOST)?.map(|batch| batch.min(count)),
             seed: seed(&self.seed)?,
@@ -49,14 +51,6 @@ impl PlanArgs {
         let mut model = Model::open(&self.model)?;
         if let Some(schedule) = &self.schedule {
             model.set_schedule(schedule)?;
-        }
-        if self.prompt.is_some() {
-            return Err(Error::invalid(
-                "--prompt",
-                "a text-conditional model",
-                format!("{}, which takes no text", model.name),
-                "leave --prompt out",
-            ));
         }
         Ok(model)
     }

@@ -347,7 +347,19 @@ impl GraphBuilder {
 
     pub fn attention(&mut self, name: &str, qkv: [NodeId; 3], heads: usize, scale: f32) -> NodeId {
         let shape = self.shape(qkv[0]);
-        self.push(name, Layer::Attention { heads, scale }, &qkv, shape)
+        self.push(name, Layer::Attention { heads, scale, causal: false }, &qkv, shape)
+    }
+
+    /// The same where no pixel sees those after itself.
+    pub fn causal_attention(
+        &mut self,
+        name: &str,
+        qkv: [NodeId; 3],
+        heads: usize,
+        scale: f32,
+    ) -> NodeId {
+        let shape = self.shape(qkv[0]);
+        self.push(name, Layer::Attention { heads, scale, causal: true }, &qkv, shape)
     }
 
     /// The exact denoiser of a mixture of `count` Gaussians, as [`crate::ops::mixture::table`] has

@@ -22,7 +22,8 @@ impl Layer {
             Layer::TimeEmbedding { .. } | Layer::LabelEmbedding { .. } => "time_embedding",
             Layer::ClassEmbedding { .. }
             | Layer::LabelVector { .. }
-            | Layer::LearnedTime { .. } => "embedding",
+            | Layer::LearnedTime { .. }
+            | Layer::Tokens { .. } => "embedding",
             Layer::Linear { .. } => "linear",
             Layer::Conv2d { .. } => "conv2d",
             Layer::GroupNorm { .. } => "group_norm",
@@ -33,11 +34,12 @@ impl Layer {
             Layer::Activation(Act::Relu) => "relu",
             Layer::Activation(Act::Mish) => "mish",
             Layer::Activation(Act::GeluTanh) => "gelu_tanh",
+            Layer::Activation(Act::QuickGelu) => "quick_gelu",
             Layer::Geglu => "geglu",
             Layer::Add { .. } => "add",
             Layer::ScaleShift => "scale_shift",
             Layer::Multiply => "multiply",
-            Layer::AddPositions => "add",
+            Layer::AddPositions | Layer::AddTable { .. } => "add",
             Layer::Unpatchify { .. } => "unpatchify",
             Layer::Concat => "concat",
             Layer::Upsample => "upsample",

@@ -152,6 +152,12 @@ pub enum Layer {
         classes: usize,
         scale: f32,
     },
+    /// The learned vectors of the tokens of the sample's text, a map of one line: those that
+    /// tokenizer `text` makes of it.
+    Tokens {
+        table: ParamId,
+        text: usize,
+    },
     /// `x W^T + b`, over rows or over the pixels of a map.
     Linear {
         weight: ParamId,
@@ -187,6 +193,10 @@ pub enum Layer {
     Multiply,
     /// x plus the fixed embedding of the place of each pixel ([`positions`]).
     AddPositions,
+    /// A map plus a parameter `[pixels, channels]`.
+    AddTable {
+        table: ParamId,
+    },
     /// Channels `[side, side, c]` of a token become the pixels of its patch
     /// ([`crate::ops::unpatchify`]).
     Unpatchify {
@@ -223,10 +233,12 @@ pub enum Layer {
         count: usize,
         components: Vec<f32>,
     },
-    /// Softmax attention over the pixels of maps q, k, v.
+    /// Softmax attention of the pixels of map q over those of maps k and v; `causal`: of each over
+    /// those up to itself.
     Attention {
         heads: usize,
         scale: f32,
+        causal: bool,
     },
 }
 

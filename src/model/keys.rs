@@ -1,5 +1,6 @@
 //! Reads a JSON object key by key, so that every complaint names the file and the key.
 
+use super::clip;
 use crate::error::{Error, Result};
 use crate::json::{self, brief};
 use crate::ops::Act;
@@ -29,6 +30,8 @@ pub(super) struct Keys<'a> {
     known: Vec<&'static str>,
     /// Embeddings of classes that lie beside the file, if any.
     pub embeddings: Option<usize>,
+    /// The text encoder of the pipeline, if it has one.
+    pub text: Option<clip::Config>,
 }
 
 impl<'a> Keys<'a> {
@@ -38,7 +41,7 @@ impl<'a> Keys<'a> {
         let mut map = json::object(text, origin)?;
         let class = map.remove("_class_name");
         map.retain(|key, _| !key.starts_with('_'));
-        Ok(Keys { origin, class, map, known: Vec::new(), embeddings: None })
+        Ok(Keys { origin, class, map, known: Vec::new(), embeddings: None, text: None })
     }
 
     /// The file that messages name.

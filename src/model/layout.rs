@@ -4,9 +4,9 @@ use super::builtin::{Builtin, MODELS};
 use super::header::{self, Header};
 use super::keys::{CLASSES, Keys};
 use super::pickle;
+use super::pipeline::{DECODER, Pipeline, TEXT_ENCODER, TOKENIZER, range};
 use crate::error::{Error, Result};
 use crate::weights::Weights;
-use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// A text file that was read.
@@ -53,6 +53,14 @@ impl SchedulerAt {
     }
 }
 
+/// A text encoder: its configuration, its weights' folder and its tokenizer's.
+#[derive(Clone, Debug)]
+pub(super) struct TextAt {
+    pub config: Text,
+    pub weights: PathBuf,
+    pub tokenizer: PathBuf,
+}
+
 /// The files of one model; the weights are not opened yet.
 pub(super) struct Layout {
     pub name: String,
@@ -64,6 +72,8 @@ pub(super) struct Layout {
     pub embeddings: Option<PathBuf>,
     /// The configuration and the weights of a pipeline's decoder.
     pub decoder: Option<(Text, WeightsAt)>,
+    /// What reads a pipeline's prompts.
+    pub text: Option<TextAt>,
     /// Names of the classes from 0 on, if a pipeline has them.
     pub class_names: Vec<String>,
     /// The range of its pictures, if a pipeline says it.
@@ -80,6 +90,13 @@ const WEIGHTS: &[&str] = &[
 /// The file of embeddings of classes, beside `config.json`, and its tensor.
 pub(super) const EMBEDDINGS: &str = "class_embeddings.safetensors";
 const EMBEDDING: &str = "class_embedding.weight";
+/// The same of a text encoder, as transformers names them.
+const TEXT_WEIGHTS: &[&str] = &[
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "model.fp16.safetensors",
+    "model.safetensors.index.fp16.json",
+];
 /// Where the scheduler's configuration may lie, from the folder of `config.json`.
 const SCHEDULERS: &[&str] = &["scheduler/scheduler_config.json", "scheduler_config.json"];
 
@@ -98,6 +115,7 @@ pub(super) fn find(spec: &str) -> Result<Layout> {
             weights: WeightsAt::BuiltIn(model),
             embeddings: None,
             decoder: None,
+            text: None,
             class_names: Vec::new(),
             range: None,
         });
@@ -145,78 +163,19 @@ fn folder(path: &Path) -> Result<Layout> {
             "give the folder that diffusers' save_pretrained wrote",
         ));
     }
-    let Pipeline { network, decodes, class_names, range } = Pipeline::read(&read(&index)?)?;
+    let Pipeline { network, decodes, reads, class_names, range } = Pipeline::read(&read(&index)?)?;
     let network = path.join(network);
     let mut layout = at(path, &network, WeightsAt::Folder(network.clone()))?;
     if decodes {
         let dir = path.join(DECODER);
         layout.decoder = Some((read(&dir.join("config.json"))?, WeightsAt::Folder(dir)));
     }
+    if reads {
+        let [weights, tokenizer] = [TEXT_ENCODER, TOKENIZER].map(|part| path.join(part));
+        let config = read(&weights.join("config.json"))?;
+        layout.text = Some(TextAt { config, weights, tokenizer });
+    }
     Ok(Layout { class_names, range, ..layout })
-}
-
-/// The networks of pipelines: their folder and their classes.
-const NETWORKS: [(&str, &[&str]); 2] = [
-    ("unet", &["UNet2DModel", "UNet1DModel"]),
-    ("transformer", &["DiTTransformer2DModel", "Transformer2DModel"]),
-];
-
-/// The folder of a pipeline's decoder, and its class.
-const DECODER: &str = "vae";
-const DECODER_CLASS: &str = "AutoencoderKL";
-
-/// What `model_index.json` says: it names the class of every part.
-struct Pipeline {
-    /// The folder of the network.
-    network: &'static str,
-    /// Whether there is a decoder.
-    decodes: bool,
-    class_names: Vec<String>,
-    range: Option<[f32; 2]>,
-}
-
-/// The pipeline whose pictures are from 0 to 1, where the others' are from -1 to 1.
-const UNIT_RANGE: &str = "ScoreSdeVePipeline";
-
-impl Pipeline {
-    fn read(index: &Text) -> Result<Pipeline> {
-        let mut keys = Keys::parse(&index.text, &index.origin)?;
-        let named = NETWORKS.into_iter().find(|(name, _)| keys.has(name)).unwrap_or(NETWORKS[0]);
-        let (network, classes) = named;
-        let expected = format!("[\"diffusers\", \"{}\"]", classes.join("\" or \""));
-        keys.take(network, &expected, (), |v| {
-            classes.contains(&v.get(1)?.as_str()?).then_some(())
-        })?;
-        keys.take("scheduler", "[library, class]", (), |v| v.get(1)?.as_str().map(|_| ()))?;
-        let range = range(&keys);
-        let mut pipeline = Pipeline { network, decodes: false, class_names: Vec::new(), range };
-        if network == "transformer" {
-            let expected = format!("[\"diffusers\", \"{DECODER_CLASS}\"]");
-            pipeline.decodes = keys.take(DECODER, &expected, false, |v| {
-                (v.get(1)?.as_str()? == DECODER_CLASS).then_some(true)
-            })?;
-            let expected = "names of classes by their numbers";
-            pipeline.class_names = keys.take("id2label", expected, Vec::new(), class_names)?;
-        }
-        let Some(part) = keys.left() else { return Ok(pipeline) };
-        let decoder = if network == "transformer" { ", and perhaps vae" } else { "" };
-        Err(Error::invalid(
-            index.origin.clone(),
-            format!("a pipeline of only {network} and scheduler{decoder}"),
-            format!("also {part}"),
-            "use a pixel-space pipeline such as DDPMPipeline, or a DiTPipeline",
-        ))
-    }
-}
-
-/// The first of each class's names, of the classes from 0 on as far as none is missing.
-fn class_names(id2label: &Value) -> Option<Vec<String>> {
-    if id2label.is_null() {
-        return Some(Vec::new());
-    }
-    let names = id2label.as_object()?;
-    let name = |i: usize| Some(names.get(&i.to_string())?.as_str()?.split(',').next()?.to_string());
-    Some((0..names.len()).map_while(name).collect())
 }
 
 /// A weights file with its `config.json` beside it, or its configuration in its header.
@@ -241,6 +200,7 @@ fn file(path: &Path) -> Result<Layout> {
         weights,
         embeddings: embeddings(dir),
         decoder: None,
+        text: None,
         class_names: Vec::new(),
         range: None,
     })
@@ -257,6 +217,7 @@ fn at(named_by: &Path, dir: &Path, weights: WeightsAt) -> Result<Layout> {
         weights,
         embeddings: embeddings(dir),
         decoder: None,
+        text: None,
         class_names: Vec::new(),
         range: range_at(dir)?,
     })
@@ -284,11 +245,6 @@ fn range_at(dir: &Path) -> Result<Option<[f32; 2]>> {
     Ok(range(&Keys::parse(&index.text, &index.origin)?))
 }
 
-/// The same of the pipeline that a `model_index.json` names.
-fn range(index: &Keys) -> Option<[f32; 2]> {
-    index.class().is_ok_and(|class| class == UNIT_RANGE).then_some([0.0, 1.0])
-}
-
 /// The scheduler's configuration: in `dir`, or in the pipeline that `dir` is a part of.
 fn scheduler(dir: &Path) -> Result<SchedulerAt> {
     let mut places: Vec<PathBuf> = SCHEDULERS.iter().map(|s| dir.join(s)).collect();
@@ -304,7 +260,16 @@ fn scheduler(dir: &Path) -> Result<SchedulerAt> {
 
 /// The weights in `dir`.
 pub(super) fn weights_in(dir: &Path) -> Result<PathBuf> {
-    let places: Vec<PathBuf> = WEIGHTS.iter().map(|w| dir.join(w)).collect();
+    any_of(dir, WEIGHTS)
+}
+
+/// The weights of a text encoder in `dir`.
+pub(super) fn text_weights_in(dir: &Path) -> Result<PathBuf> {
+    any_of(dir, TEXT_WEIGHTS)
+}
+
+fn any_of(dir: &Path, names: &[&str]) -> Result<PathBuf> {
+    let places: Vec<PathBuf> = names.iter().map(|w| dir.join(w)).collect();
     if let Some(found) = places.iter().find(|p| p.exists()) {
         return Ok(found.clone());
     }

@@ -5,6 +5,7 @@
 mod adm;
 mod autoencoder;
 mod builtin;
+mod clip;
 mod dit;
 mod edm;
 mod extractor;
@@ -15,11 +16,15 @@ mod keys;
 mod layout;
 mod mixture;
 mod pickle;
+mod pipeline;
+mod residual;
 mod settings;
 mod unet1d;
 mod unet2d;
+mod unet2d_condition;
 
 pub use autoencoder::Decoder;
+pub use clip::Tokenizer;
 pub use extractor::{DIGITS_CLASSIFIER, Extractor};
 pub use files::{Files, WeightFile};
 pub use mixture::{Mixture, SCHEDULES};
@@ -30,7 +35,7 @@ use crate::graph::Graph;
 use crate::solver::{Coordinates, PredictionType, SchedulerConfig, TimeInput};
 use crate::weights::Weights;
 use keys::Keys;
-use layout::{SchedulerAt, Text, WeightsAt};
+use layout::{SchedulerAt, Text, TextAt, WeightsAt};
 use std::path::PathBuf;
 
 /// A denoiser with what its files say about sampling.
@@ -69,7 +74,39 @@ pub struct Model {
     /// Embeddings of classes that are given, which belong to the weights.
     embeddings: Option<PathBuf>,
     decoder_weights: Option<WeightsAt>,
+    /// What reads prompts; None for a model that takes none.
+    pub text: Option<TextEncoder>,
 }
+
+/// Where a model's text encoder is.
+#[derive(Clone, Debug)]
+pub struct TextEncoder {
+    /// Tokens of a prompt.
+    pub length: usize,
+    /// Folders.
+    weights: PathBuf,
+    tokenizer: PathBuf,
+}
+
+impl TextEncoder {
+    /// Opens the tokenizer.
+    ///
+    /// # Errors
+    /// See [`Tokenizer::open`].
+    pub fn tokenizer(&self) -> Result<Tokenizer> {
+        Tokenizer::open(&self.tokenizer)
+    }
+
+    /// The weights under the names of the graph. Older files have a word before each name.
+    fn open(&self) -> Result<Weights> {
+        let weights = Weights::open(&layout::text_weights_in(&self.weights)?)?;
+        let own = |key: &str| key.strip_prefix("text_model.").unwrap_or(key).to_string();
+        weights.renamed(|key| format!("text_encoder.{}", own(key)))
+    }
+}
+
+/// The weight of guidance of diffusers' StableDiffusionPipeline.
+const GUIDANCE: f64 = 7.5;
 
 impl Model {
     /// Opens a built-in name, a folder in diffusers' layout or a `.safetensors` file with its
@@ -81,6 +118,10 @@ impl Model {
         let files = layout::find(spec)?;
         let mut keys = Keys::parse(&files.config.text, &files.config.origin)?;
         keys.embeddings = files.embeddings.as_deref().map(layout::embeddings_in).transpose()?;
+        if let Some(TextAt { config, .. }) = &files.text {
+            keys.text = Some(clip::Config::read(Keys::parse(&config.text, &config.origin)?)?);
+        }
+        let text = keys.text.clone().zip(files.text);
         let class = keys.class()?.to_string();
         let known = CLASSES.iter().chain(REFUSED).find(|(name, _)| *name == class);
         let Some((_, build)) = known else {
@@ -89,8 +130,10 @@ impl Model {
         };
         let network = build(keys)?;
         let own = network.null_class;
+        // No words stand for no text.
+        let away = own.or(text.is_some().then_some(0));
         let mut settings = match &files.settings {
-            Some(file) => Settings::parse(&file.text, &file.origin, network.classes, own)?,
+            Some(file) => Settings::parse(&file.text, &file.origin, network.classes, away)?,
             None => Settings::default(),
         };
         settings.null_class = settings.null_class.or(own);
@@ -108,6 +151,11 @@ impl Model {
         }
         settings.range = settings.range.or(files.range);
         let mut config = files.config;
+        let text = text.map(|(encoder, at)| {
+            settings.guidance.get_or_insert(GUIDANCE);
+            config.text.push_str(&at.config.text);
+            TextEncoder { length: encoder.length, weights: at.weights, tokenizer: at.tokenizer }
+        });
         let (mut decoder, mut decoder_weights) = (None, None);
         if let Some((text, weights)) = files.decoder {
             let keys = Keys::parse(&text.text, &text.origin)?;
@@ -133,6 +181,7 @@ impl Model {
             weights: files.weights,
             embeddings: files.embeddings,
             decoder_weights,
+            text,
         })
     }
 
@@ -197,10 +246,11 @@ impl Model {
             WeightsAt::File(path) => Weights::open(path),
             WeightsAt::Folder(dir) => Weights::open(&layout::weights_in(dir)?),
         }?;
-        match &self.embeddings {
-            Some(path) => weights.and(Weights::open(path)?),
-            None => Ok(weights),
-        }
+        let beside = [
+            self.embeddings.as_deref().map(Weights::open),
+            self.text.as_ref().map(TextEncoder::open),
+        ];
+        beside.into_iter().flatten().try_fold(weights, |weights, other| weights.and(other?))
     }
 
     fn without_weights(&self) -> Error {
@@ -266,6 +316,7 @@ type Build = fn(Keys) -> Result<Network>;
 const CLASSES: &[(&str, Build)] = &[
     ("UNet2DModel", unet2d::build),
     ("UNet1DModel", unet1d::build),
+    ("UNet2DConditionModel", unet2d_condition::build),
     (dit::CLASSES[0], dit::build),
     (dit::CLASSES[1], dit::build_older),
     ("UNetModel", adm::build),

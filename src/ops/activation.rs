@@ -1,5 +1,6 @@
 //! `y = act(x)`: SiLU x / (1 + e^-x), GELU (erf form, or its approximation by tanh, Hendrycks &
-//! Gimpel 2016, arXiv:1606.08415, section 2), ReLU, Mish x tanh(ln(1 + e^x)).
+//! Gimpel 2016, arXiv:1606.08415, section 2, or by a logistic function, x / (1 + e^-1.702x)), ReLU,
+//! Mish x tanh(ln(1 + e^x)).
 
 use super::cases::{MapCase, row_maps};
 use super::random::Random;
@@ -15,6 +16,7 @@ pub enum Act {
     Relu = 3,
     Mish = 4,
     GeluTanh = 5,
+    QuickGelu = 6,
 }
 
 pub(super) const CONSTANTS: &[(&str, u32)] = &[
@@ -24,6 +26,7 @@ pub(super) const CONSTANTS: &[(&str, u32)] = &[
     ("ACT_RELU", Act::Relu as u32),
     ("ACT_MISH", Act::Mish as u32),
     ("ACT_GELU_TANH", Act::GeluTanh as u32),
+    ("ACT_QUICK_GELU", Act::QuickGelu as u32),
 ];
 
 params! {
@@ -52,6 +55,7 @@ impl parallel::Loop for Apply<'_> {
             a if a == Act::Relu as u32 => values.iter_mut().for_each(|v| *v = relu(*v)),
             a if a == Act::Mish as u32 => values.iter_mut().for_each(|v| *v = mish(*v)),
             a if a == Act::GeluTanh as u32 => values.iter_mut().for_each(|v| *v = gelu_tanh(*v)),
+            a if a == Act::QuickGelu as u32 => values.iter_mut().for_each(|v| *v = quick_gelu(*v)),
             _ => {}
         }
     }
@@ -71,6 +75,11 @@ fn gelu(x: f32) -> f32 {
 fn gelu_tanh(x: f32) -> f32 {
     let u = 0.797_884_6 * (x + 0.044_715 * x * x * x);
     x / (1.0 + exp(-2.0 * u))
+}
+
+#[inline(always)]
+fn quick_gelu(x: f32) -> f32 {
+    x / (1.0 + exp(-1.702 * x))
 }
 
 /// Keeps a NaN, which `f32::max` would drop.
@@ -145,7 +154,8 @@ impl Op for Params {
     fn cases() -> Vec<Case> {
         let mut random = Random::new(Self::NAME);
         let mut cases = Vec::new();
-        for act in [Act::None, Act::Silu, Act::Gelu, Act::Relu, Act::Mish, Act::GeluTanh] {
+        let gelus = [Act::Gelu, Act::GeluTanh, Act::QuickGelu];
+        for act in [Act::None, Act::Silu, Act::Relu, Act::Mish].into_iter().chain(gelus) {
             let mut x = random.uniform(35, 8.0);
             x[..8].copy_from_slice(&[0.0, -0.0, 30.0, -30.0, 88.0, -88.0, 300.0, -300.0]);
             for rows in [false, true] {

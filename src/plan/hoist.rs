@@ -43,6 +43,7 @@ pub(super) fn hoist(plan: &mut Plan, table_bytes: usize, times_vary: bool) {
             | Layer::DivideByTime
             | Layer::Mixture { .. } => Depends { time: true, ..Depends::default() },
             Layer::ClassEmbedding { .. }
+            | Layer::Tokens { .. }
             | Layer::LabelEmbedding { .. }
             | Layer::LabelVector { .. } => Depends { condition: true, ..Depends::default() },
             _ => Depends::default(),

@@ -37,6 +37,8 @@ pub struct Options {
     pub guided: bool,
     /// The class labels that the run's condition indices stand for; empty if unconditional.
     pub labels: Vec<u32>,
+    /// Of each tokenizer the tokens of the texts that they stand for, one text after the other.
+    pub texts: Vec<Vec<u32>>,
     pub noise: NoiseMode,
     pub hoist: bool,
     pub fuse: bool,
@@ -147,6 +149,7 @@ impl<'a> Builder<'a> {
             batch: self.options.batch,
             times: &self.trajectory.times,
             labels: &self.options.labels,
+            texts: &self.options.texts,
             places: None,
         };
         let (mut prologue, mut step) = (Vec::new(), Vec::new());

@@ -196,6 +196,7 @@ impl Builder<'_> {
             batch: self.options.batch,
             times: &[0.0],
             labels: &[],
+            texts: &[],
             places: Some((pixels.places, self.options.state)),
         };
         let kernels = 0..plan.kernels.len();

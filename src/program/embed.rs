@@ -77,8 +77,19 @@ impl At<'_> {
         let classes = param.shape[0] as u32;
         let table = slots.weight(param, Pack::Flat, DType::F32);
         let labels = slots.table(name, DType::U32, numbers);
-        let params = embedding::Params { map, n: self.n(), c: self.c(), classes };
+        let params = embedding::Params { map, n: self.n(), c: self.c(), classes, per: 1 };
         (params.into(), vec![Some(table), Some(labels), self.condition(&[map]), self.y])
+    }
+
+    /// Rows of `table`, one for each token of each condition's text.
+    pub(super) fn tokens(&self, slots: &mut Slots, table: ParamId, text: usize) -> Lowered {
+        let map = self.map(Domain::Condition);
+        let param = self.l.graph.param(table);
+        let classes = param.shape[0] as u32;
+        let table = slots.weight(param, Pack::Flat, DType::F32);
+        let ids = slots.table(&format!("tokens_{text}"), DType::U32, self.l.texts[text].clone());
+        let params = embedding::Params { map, n: self.n(), c: self.c(), classes, per: self.hw() };
+        (params.into(), vec![Some(table), Some(ids), self.condition(&[map]), self.y])
     }
 
     /// An embedding whose table has a row for each condition of the run.
@@ -92,7 +103,7 @@ impl At<'_> {
         let numbers = (0..self.l.labels.len() as u32).collect::<Vec<_>>();
         let (c, count) = (self.c(), numbers.len() as u32);
         let labels = slots.table("label_numbers", DType::U32, numbers);
-        let params = embedding::Params { map, n: self.n(), c, classes: count };
+        let params = embedding::Params { map, n: self.n(), c, classes: count, per: 1 };
         (params.into(), vec![Some(table), Some(labels), self.condition(&[map]), self.y])
     }
 }

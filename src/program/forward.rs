@@ -64,6 +64,7 @@ impl Program {
             batch: options.batch,
             times: &[0.0],
             labels: &[],
+            texts: &[],
             places: None,
         };
         let kernels = 0..plan.kernels.len();

@@ -31,6 +31,8 @@ pub(super) struct Lowering<'a> {
     pub regions: &'a [Option<Region>],
     pub times: &'a [f64],
     pub labels: &'a [u32],
+    /// Of each tokenizer the tokens of all conditions, one after the other.
+    pub texts: &'a [Vec<u32>],
     /// What rows decode, and `[C, H, W]` of the state.
     pub places: Option<(Places, [usize; 3])>,
 }
@@ -71,6 +73,7 @@ pub(super) fn lower(l: &Lowering, slots: &mut Slots, id: KernelId) -> Launch {
         Layer::ClassEmbedding { table } => {
             at.embedding(slots, *table, ("labels", l.labels.to_vec()), Domain::Condition)
         }
+        Layer::Tokens { table, text } => at.tokens(slots, *table, *text),
         Layer::Linear { weight, bias } => at.linear(slots, (*weight, *bias)),
         Layer::Conv2d { weight, bias, window } => at.conv2d(slots, (*weight, *bias), window),
         Layer::LayerNorm { gamma, beta, eps } => at.layer_norm(slots, *gamma, *beta, *eps),
@@ -83,6 +86,7 @@ pub(super) fn lower(l: &Lowering, slots: &mut Slots, id: KernelId) -> Launch {
         Layer::ScaleShift => at.scale_shift(),
         Layer::Multiply => at.multiply(),
         Layer::AddPositions => at.add_positions(slots),
+        Layer::AddTable { table } => at.add_table(slots, *table),
         Layer::Unpatchify { side } => at.unpatchify(*side),
         Layer::Concat => at.concat(),
         Layer::Upsample => at.resample(resample::Mode::Up),
@@ -92,7 +96,7 @@ pub(super) fn lower(l: &Lowering, slots: &mut Slots, id: KernelId) -> Launch {
         Layer::FirResample { how, taps } => at.fir_resample(*how, taps),
         Layer::DivideByTime => at.divide(slots),
         Layer::Mixture { count, components } => at.mixture(slots, *count, components),
-        Layer::Attention { heads, scale } => at.attention(*heads, *scale),
+        Layer::Attention { heads, scale, causal } => at.attention(*heads, *scale, *causal),
     };
     let covers =
         Covers { nodes: kernel.covers.clone(), domain: kernel.domain, shape: Some(kernel.shape) };
@@ -268,11 +272,21 @@ impl At<'_> {
 
     /// An addend that all samples share.
     fn add_positions(&self, slots: &mut Slots) -> Lowered {
-        let (n, hw, c) = (self.n(), self.hw(), self.c());
-        let (h, w, _) = map_size(self.kernel.shape);
+        let (h, w, c) = map_size(self.kernel.shape);
         let table = positions(h as usize, w as usize, c as usize);
         let words = table.iter().map(|v| v.to_bits()).collect();
         let table = slots.table("positions", DType::F32, words);
+        self.plus(table)
+    }
+
+    fn add_table(&self, slots: &mut Slots, table: ParamId) -> Lowered {
+        let table = slots.weight(self.l.graph.param(table), Pack::Flat, DType::F32);
+        self.plus(table)
+    }
+
+    /// The input plus what all samples share.
+    fn plus(&self, table: SlotId) -> Lowered {
+        let (n, hw, c) = (self.n(), self.hw(), self.c());
         let (a_map, b_map) = (RowMap::IDENTITY, self.map(Domain::Weights));
         let params = add::Params { a_map, b_map, n, hw, c, broadcast: 0, scale: 1.0 };
         (params.into(), vec![self.slot(self.inputs[0]), Some(table), None, self.y])

@@ -144,7 +144,7 @@ impl At<'_> {
         (params.into(), args)
     }
 
-    pub fn attention(&self, heads: usize, score_scale: f32) -> Lowered {
+    pub fn attention(&self, heads: usize, score_scale: f32, causal: bool) -> Lowered {
         let (c, tail) = (self.c(), self.kernel.tail);
         let into = self.region(tail.moments, self.id);
         let width = |i: usize| self.shape(self.inputs[i]).channels() as u32;
@@ -153,7 +153,9 @@ impl At<'_> {
             let before = self.inputs[..i].iter().filter(|id| **id == self.inputs[i]).count();
             if width(i) > c { before as u32 * c } else { 0 }
         };
+        let map = self.map_of(Some(self.inputs[1]));
         let params = attention::Params {
+            map,
             n: self.n(),
             tq: self.hw(),
             tk: self.shape(self.inputs[1]).pixels() as u32,
@@ -169,10 +171,12 @@ impl At<'_> {
             into: into.at,
             tiles: into.tiles,
             scale: tail.scale,
+            causal: causal.into(),
         };
         let [q, k, v] = [0, 1, 2].map(|i| self.slot(self.inputs[i]));
         let skip = tail.residual.and_then(|r| self.slot(r));
-        (params.into(), vec![q, k, v, self.moments(&[into]), skip, self.y])
+        let cond = self.condition(&[map]);
+        (params.into(), vec![q, k, v, cond, self.moments(&[into]), skip, self.y])
     }
 
     /// The moments of kernel `id`'s value, if they are `wanted`.

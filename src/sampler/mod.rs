@@ -185,9 +185,9 @@ impl Sampler {
     pub fn batch(&self) -> usize {
         self.resolved.batch
     }
-    /// The class of sample `index`.
+    /// The class of sample `index`, of a model that has classes.
     pub fn label(&self, index: usize) -> Option<u32> {
-        self.resolved.label(index)
+        self.resolved.label(index).filter(|_| self.resolved.texts.is_empty())
     }
     /// `[C, H, W]` of one sample.
     pub fn shape(&self) -> [usize; 3] {
@@ -350,6 +350,7 @@ fn options(
         state: model.state,
         guided,
         labels: resolved.labels(),
+        texts: resolved.tokens(model)?,
         noise,
         hoist: request.hoist,
         fuse: request.fuse,

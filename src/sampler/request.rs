@@ -4,7 +4,7 @@ use super::Tiles;
 use super::edit::Task;
 use super::precision::Precision;
 use super::resolved::Resolved;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::noise::NoiseKind;
 use crate::solver::{GuidanceOptions, Sigmas};
@@ -48,6 +48,10 @@ pub struct Request {
     /// Rescaling, interval and form of guidance.
     pub guidance_options: GuidanceOptions,
     pub classes: Classes,
+    /// Texts; sample i takes text i modulo the list.
+    pub prompts: Vec<String>,
+    /// What guidance leads away from, in words; empty for no words.
+    pub negative_prompt: Option<String>,
     /// Samples of the whole run.
     pub count: usize,
     /// Samples computed at once; min(count, 64) if `None`.
@@ -80,6 +84,8 @@ impl Default for Request {
             set: Map::new(),
             guidance_options: GuidanceOptions::default(),
             classes: Classes::Default,
+            prompts: Vec::new(),
+            negative_prompt: None,
             count: 1,
             batch: None,
             seed: 0,
@@ -117,6 +123,12 @@ impl Request {
         if guidance.plus_plus {
             say("cfg-plus-plus", "true".into());
         }
+        if !self.prompts.is_empty() {
+            said.insert("prompt".into(), Value::from(self.prompts.clone()).to_string());
+        }
+        if let Some(words) = &self.negative_prompt {
+            said.insert("negative-prompt".into(), words.clone());
+        }
         if self.latents {
             said.insert("latents".into(), "true".into());
         }
@@ -135,8 +147,12 @@ impl Request {
     ///
     /// # Errors
     /// A missing scheduler's configuration, an unknown solver, steps, classes, guidance or shards
-    /// that the model does not have.
+    /// that the model does not have, no prompt for one that takes a text.
     pub fn check(&self, model: &Model) -> Result<()> {
+        if model.text.is_some() && self.prompts.is_empty() {
+            let action = "give --prompt \"a red heart\", say";
+            return Err(Error::invalid("--prompt", "a text", "none", action));
+        }
         let scheduler = model.scheduler()?;
         let resolved = Resolved::new(model, &scheduler, self)?;
         resolved.record(model, &scheduler, self).map(|_| ())

@@ -19,6 +19,8 @@ pub(super) struct Resolved {
     pub classes: Vec<u32>,
     /// The null class, under guidance.
     pub null_class: Option<u32>,
+    /// What classes stand for in a model that takes a text.
+    pub texts: Vec<String>,
     pub batch: usize,
     /// Global sample indices of the shard.
     pub indices: Range<usize>,
@@ -63,6 +65,7 @@ impl Resolved {
         if batch == 0 {
             return Err(at_least_one("--batch"));
         }
+        let Told { texts, classes, null } = told(model, request)?;
         Ok(Resolved {
             notes: super::notes(scheduler, &solver),
             steps: request.steps.unwrap_or_else(|| steps(settings, scheduler, &solver)),
@@ -70,8 +73,9 @@ impl Resolved {
             guidance,
             eta: request.eta,
             clipped_eps: request.clipped_eps.or(settings.clipped_eps).unwrap_or(true),
-            classes: classes(model, &request.classes)?,
-            null_class: settings.null_class.filter(|_| guidance != 1.0).map(|c| c as u32),
+            classes,
+            null_class: null.filter(|_| guidance != 1.0),
+            texts,
             batch: batch.min(indices.len().max(1)),
             indices,
             editing,
@@ -124,6 +128,15 @@ impl Resolved {
         (!self.classes.is_empty()).then(|| self.classes[index % self.classes.len()])
     }
 
+    /// For each tokenizer the tokens of the texts that [`Resolved::labels`] stand for.
+    pub fn tokens(&self, model: &Model) -> Result<Vec<Vec<u32>>> {
+        let Some(encoder) = &model.text else { return Ok(Vec::new()) };
+        let tokenizer = encoder.tokenizer()?;
+        let of = |label: u32| tokenizer.tokens(&self.texts[label as usize], encoder.length);
+        let tokens: Result<Vec<_>> = self.labels().into_iter().map(of).collect();
+        Ok(vec![tokens?.concat()])
+    }
+
     /// The labels that condition indices stand for: those in use, then the null class.
     pub fn labels(&self) -> Vec<u32> {
         let mut labels = self.classes.clone();
@@ -166,7 +179,8 @@ fn from_settings(model: &Model, flag: &str) -> String {
 }
 
 fn guidance(model: &Model, request: &Request) -> Result<f64> {
-    let conditional = model.classes.is_some() && model.settings.null_class.is_some();
+    let conditional =
+        model.text.is_some() || (model.classes.is_some() && model.settings.null_class.is_some());
     let guidance = match (request.guidance, model.settings.guidance) {
         (Some(g), _) => g,
         (None, Some(g)) if conditional => g,
@@ -218,6 +232,52 @@ fn guidance_options(request: &Request, weight: f64) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// What samples are told.
+struct Told {
+    /// The different texts, the one that guidance leads away from last.
+    texts: Vec<String>,
+    /// The classes, or the texts, that samples take in turn.
+    classes: Vec<u32>,
+    /// The one that guidance leads away from.
+    null: Option<u32>,
+}
+
+fn told(model: &Model, request: &Request) -> Result<Told> {
+    if model.text.is_none() {
+        if !request.prompts.is_empty() || request.negative_prompt.is_some() {
+            let flag = if request.prompts.is_empty() { "--negative-prompt" } else { "--prompt" };
+            return Err(Error::invalid(
+                flag,
+                "a text-conditional model",
+                format!("{}, which takes no text", model.name),
+                format!("leave {flag} out"),
+            ));
+        }
+        let null = model.settings.null_class.map(|c| c as u32);
+        let classes = classes(model, &request.classes)?;
+        return Ok(Told { texts: Vec::new(), classes, null });
+    }
+    if request.classes != Classes::Default {
+        let (expected, found) = ("a class-conditional model", &model.name);
+        let found = format!("{found}, which takes a text");
+        return Err(Error::invalid("--class", expected, found, "give --prompt"));
+    }
+    let mut texts: Vec<String> = Vec::new();
+    let mut number = |text: &String| {
+        let known = texts.iter().position(|known| known == text);
+        known.unwrap_or_else(|| {
+            texts.push(text.clone());
+            texts.len() - 1
+        }) as u32
+    };
+    // What a plan costs, it costs for any text.
+    let none = [String::new()];
+    let prompts = if request.prompts.is_empty() { &none[..] } else { &request.prompts };
+    let classes = prompts.iter().map(&mut number).collect();
+    let null = Some(number(&request.negative_prompt.clone().unwrap_or_default()));
+    Ok(Told { texts, classes, null })
 }
 
 fn classes(model: &Model, classes: &Classes) -> Result<Vec<u32>> {

@@ -35,8 +35,10 @@ impl Weights {
                 continue;
             }
             if let Some((key, tensor)) = self.tensors.get_key_value(&unread.name) {
-                self.fits(key, tensor, &unread.shape)?;
-                self.agrees(key, tensor, unread)?;
+                if !unread.shape.is_empty() {
+                    self.fits(key, tensor, &unread.shape)?;
+                    self.agrees(key, tensor, unread)?;
+                }
                 used.insert(key);
             }
         }

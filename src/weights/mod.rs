@@ -88,6 +88,25 @@ impl Weights {
         Ok(Weights { name, files, tensors })
     }
 
+    /// The same tensors under other names.
+    ///
+    /// Fails if two have one name then.
+    pub fn renamed(mut self, name: impl Fn(&str) -> String) -> Result<Weights> {
+        let mut tensors = BTreeMap::new();
+        for (key, tensor) in self.tensors {
+            if tensors.insert(name(&key), tensor).is_some() {
+                return Err(Error::invalid(
+                    format!("{}: {key}", self.name),
+                    "tensors of different names",
+                    format!("a second {}", name(&key)),
+                    "save the model again",
+                ));
+            }
+        }
+        self.tensors = tensors;
+        Ok(self)
+    }
+
     /// These and others, as of the networks of one model.
     ///
     /// Fails if both have a tensor of one name.

@@ -39,6 +39,7 @@ fn program(model: &Model, batch: usize, decoder: &Decoder) -> Program {
         state: model.state,
         guided: false,
         labels: vec![0],
+        texts: Vec::new(),
         noise: NoiseMode::Table,
         hoist: true,
         fuse: true,

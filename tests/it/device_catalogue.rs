@@ -162,6 +162,7 @@ fn compile(model: &Model, trajectory: &Trajectory, guided: bool) -> Program {
         state: model.state,
         guided,
         labels: vec![],
+        texts: Vec::new(),
         noise: NoiseMode::Philox,
         hoist: true,
         fuse: true,

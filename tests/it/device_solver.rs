@@ -230,6 +230,7 @@ pub fn program(network: &Network, run: &Run) -> Program {
         state: [network.c, network.hw[0], network.hw[1]],
         guided: run.w.is_some(),
         labels: vec![0, 1],
+        texts: Vec::new(),
         noise: if run.table { NoiseMode::Table } else { NoiseMode::Philox },
         hoist: true,
         fuse: run.fuse,

@@ -172,6 +172,7 @@ fn run(
         state: model.state,
         guided: false,
         labels: if conditional { labels.to_vec() } else { Vec::new() },
+        texts: Vec::new(),
         noise: NoiseMode::Table,
         hoist: true,
         fuse: true,

@@ -63,6 +63,7 @@ impl Evaluation<'_> {
             state: self.state,
             guided: false,
             labels: self.unique(),
+            texts: Vec::new(),
             noise: NoiseMode::Table,
             hoist: self.hoist,
             fuse: self.fuse,

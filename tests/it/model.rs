@@ -290,7 +290,9 @@ fn every_layout_opens() {
     assert_eq!(open(pipeline.path()).unwrap().range(), [0.0, 1.0]);
     assert_eq!(open(&unet).unwrap().range(), [0.0, 1.0]);
     write_index(pipeline.path(), "DDPMPipeline", "UNet2DConditionModel");
-    assert_says(open(pipeline.path()), &["model_index.json: unet", "UNet2DConditionModel"]);
+    assert_says(open(pipeline.path()), &["model_index.json: text_encoder", "CLIPTextModel"]);
+    write_index(pipeline.path(), "DDPMPipeline", "UNet3DConditionModel");
+    assert_says(open(pipeline.path()), &["model_index.json: unet", "UNet3DConditionModel"]);
 }
 
 fn write_index(dir: &Path, pipeline: &str, unet: &str) {

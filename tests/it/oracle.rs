@@ -138,6 +138,7 @@ pub(super) fn act(act: u32, x: f64) -> f64 {
             let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
             0.5 * x * (1.0 + u.tanh())
         }
+        6 => x / (1.0 + (-1.702 * x).exp()),
         other => panic!("activation {other}"),
     }
 }
@@ -195,9 +196,9 @@ fn concat(p: &ops::concat::Params, m: &mut Memory) {
 }
 
 fn embedding(p: &ops::embedding::Params, m: &mut Memory) {
-    let c = p.c as usize;
-    for n in 0..p.n as usize {
-        let label = m.words[1][m.row(&p.map, 2, n)] as usize;
+    let (c, per) = (p.c as usize, p.per as usize);
+    for n in 0..p.n as usize * per {
+        let label = m.words[1][m.row(&p.map, 2, n / per) * per + n % per] as usize;
         for k in 0..c {
             m.numbers[3][n * c + k] = m.numbers[0][label * c + k];
         }

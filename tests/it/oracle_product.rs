@@ -189,34 +189,37 @@ pub(super) fn linear(p: &linear::Params, m: &mut Memory) {
 
 pub(super) fn attention(p: &attention::Params, m: &mut Memory) {
     let (tq, tk, d) = (p.tq as usize, p.tk as usize, p.d as usize);
-    let mut y = vec![0.0; p.elements(5)];
+    let mut y = vec![0.0; p.elements(6)];
     for n in 0..p.n as usize {
+        let of_keys = m.row(&p.map, 3, n);
         for h in 0..p.heads as usize {
             for t in 0..tq {
                 let q = p.q_first as usize + (n * tq + t) * p.q_stride as usize + h * d;
-                let key =
-                    |s: usize| p.k_first as usize + (n * tk + s) * p.k_stride as usize + h * d;
+                let key = |s: usize| {
+                    p.k_first as usize + (of_keys * tk + s) * p.k_stride as usize + h * d
+                };
                 let score = |s: usize| -> f64 {
                     let dot = (0..d).map(|i| m.numbers[0][q + i] * m.numbers[1][key(s) + i]);
-                    dot.sum::<f64>() * f64::from(p.score_scale)
+                    let unseen = if p.causal != 0 && s > t { f64::NEG_INFINITY } else { 0.0 };
+                    dot.sum::<f64>() * f64::from(p.score_scale) + unseen
                 };
                 let scores: Vec<f64> = (0..tk).map(score).collect();
                 let max = scores.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b));
                 let weights: Vec<f64> = scores.iter().map(|s| (s - max).exp()).collect();
                 let total: f64 = weights.iter().sum();
                 for i in 0..d {
-                    let row = |s: usize| (n * tk + s) * p.v_stride as usize + h * d;
+                    let row = |s: usize| (of_keys * tk + s) * p.v_stride as usize + h * d;
                     let value = |s: usize| m.numbers[2][p.v_first as usize + row(s) + i];
                     let sum: f64 = (0..tk).map(|s| weights[s] * value(s)).sum();
                     let at = ((n * tq + t) * p.heads as usize + h) * d + i;
-                    y[at] = (sum / total + m.or_zero(4, at)) * f64::from(p.scale);
+                    y[at] = (sum / total + m.or_zero(5, at)) * f64::from(p.scale);
                 }
             }
         }
     }
     if p.tiles > 0 {
         let c = p.heads * p.d;
-        keep(m, 3, Region { at: p.into, n: p.n, tiles: p.tiles, c }, &y);
+        keep(m, 4, Region { at: p.into, n: p.n, tiles: p.tiles, c }, &y);
     }
-    m.numbers[5] = y;
+    m.numbers[6] = y;
 }

@@ -124,6 +124,7 @@ fn variants(model: &str, facts: Facts) -> Vec<(Variant, Call)> {
         state: model.state,
         guided: false,
         labels: vec![0],
+        texts: Vec::new(),
         noise: NoiseMode::Philox,
         hoist: true,
         fuse: true,

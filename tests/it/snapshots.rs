@@ -19,6 +19,7 @@ fn program(solver: &str, steps: usize) -> Program {
         state: model.state,
         guided: false,
         labels: vec![],
+        texts: Vec::new(),
         noise: NoiseMode::Philox,
         hoist: true,
         fuse: true,

@@ -140,6 +140,7 @@ fn tiny_cifar10(steps: usize) -> Program {
         state: model.state,
         guided: false,
         labels: vec![],
+        texts: Vec::new(),
         noise: NoiseMode::Philox,
         hoist: true,
         fuse: true,

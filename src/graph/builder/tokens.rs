@@ -10,6 +10,25 @@ impl GraphBuilder {
         self.push("latents", Layer::Latents { scale }, &[], shape)
     }
 
+    /// The learned vectors of `length` tokens out of `vocabulary` ([`Layer::Tokens`]).
+    pub fn tokens(
+        &mut self,
+        name: &str,
+        text: usize,
+        [vocabulary, length]: [usize; 2],
+        c: usize,
+    ) -> NodeId {
+        let table = self.param(format!("{name}.weight"), &[vocabulary, c]);
+        self.push(name, Layer::Tokens { table, text }, &[], Shape::Map { h: 1, w: length, c })
+    }
+
+    /// x plus a parameter of as many pixels and channels.
+    pub fn add_table(&mut self, name: &str, x: NodeId) -> NodeId {
+        let shape = self.shape(x);
+        let table = self.param(format!("{name}.weight"), &[shape.pixels(), shape.channels()]);
+        self.push(name, Layer::AddTable { table }, &[x], shape)
+    }
+
     /// A norm over channels without parameters.
     pub fn plain_layer_norm(&mut self, name: &str, x: NodeId, eps: f64) -> NodeId {
         let (shape, c) = (self.shape(x), self.shape(x).channels());

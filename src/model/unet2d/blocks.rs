@@ -1,8 +1,9 @@
 //! The parts of the UNet: residual block, attention, down, mid and up block.
 
-use super::config::{BlockKind, Config, Resampling, TimeShift};
+use super::config::{BlockKind, Config, Resampling};
 use crate::error::{Error, Result};
-use crate::graph::{Fir, GraphBuilder, NodeId};
+use crate::graph::{GraphBuilder, NodeId};
+use crate::model::residual::{self, Residual, Resize, Style, TimeShift};
 
 /// Grows the graph block by block.
 pub(super) struct Blocks<'a> {
@@ -12,29 +13,6 @@ pub(super) struct Blocks<'a> {
     pub raw_time: NodeId,
     /// The same, activated: what a residual block projects.
     pub time: NodeId,
-}
-
-/// What a residual block does to the size of its map.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Resize {
-    Keep,
-    Halve,
-    Double,
-    /// The same behind and before NCSN++'s filter.
-    FirHalve,
-    FirDouble,
-}
-
-/// What residual blocks differ in.
-#[derive(Clone, Copy)]
-pub(super) struct Residual {
-    /// Of the first norm and of the second.
-    pub groups: [usize; 2],
-    pub resize: Resize,
-    /// What the sum is divided by.
-    pub scale: f64,
-    /// A 1x1 convolution beside it even where the channels stay.
-    pub shortcut: bool,
 }
 
 /// Names and widths of one down or up block.
@@ -84,29 +62,15 @@ fn unmatched(block: &str, count: usize, found: usize) -> Error {
     )
 }
 
-/// The filter of NCSN++, with what keeps the mean.
-const FIR_DOWN: [f32; 4] = [0.125, 0.375, 0.375, 0.125];
-const FIR_UP: [f32; 4] = [0.25, 0.75, 0.75, 0.25];
-
 impl Blocks<'_> {
     /// Half the size behind the filter; what lies outside is zero, or mirrored.
     pub fn filtered_half(&mut self, name: &str, x: NodeId, mirror: bool) -> Result<NodeId> {
-        self.g.fir_resample(name, x, Fir { up: false, mirror, flat: false }, &FIR_DOWN)
+        residual::filtered_half(self.g, name, x, mirror)
     }
 
     /// Twice the size before the filter.
     pub fn filtered_double(&mut self, name: &str, x: NodeId, mirror: bool) -> Result<NodeId> {
-        self.g.fir_resample(name, x, Fir { up: true, mirror, flat: false }, &FIR_UP)
-    }
-
-    fn resized(&mut self, name: &str, x: NodeId, resize: Resize) -> Result<NodeId> {
-        match resize {
-            Resize::Keep => Ok(x),
-            Resize::Halve => self.g.downsample(name, x),
-            Resize::Double => self.g.upsample(name, x),
-            Resize::FirHalve => self.filtered_half(name, x, false),
-            Resize::FirDouble => self.filtered_double(name, x, false),
-        }
+        residual::filtered_double(self.g, name, x, mirror)
     }
 
     /// A residual block of the plain family.
@@ -122,8 +86,7 @@ impl Blocks<'_> {
         self.residual(name, x, channels, Residual { groups, resize, scale, shortcut: false })
     }
 
-    /// `h = conv1(act(norm1(x)))`, time, `h = conv2(act(norm2(h)))`, `(h + shortcut(x)) / scale`
-    /// (Ho et al. 2020, appendix B); with `resize` both branches are resampled before `conv1`.
+    /// See [`residual::residual`].
     pub fn residual(
         &mut self,
         name: &str,
@@ -131,32 +94,9 @@ impl Blocks<'_> {
         channels: usize,
         how: Residual,
     ) -> Result<NodeId> {
-        let (c, part) = (self.config, |p: &str| format!("{name}.{p}"));
-        let mut h = self.g.group_norm(&part("norm1"), x, how.groups[0], c.norm_eps)?;
-        h = self.g.activation(&part("nonlinearity1"), h, c.act);
-        let mut shortcut = self.resized(&part("resample_shortcut"), x, how.resize)?;
-        h = self.resized(&part("resample"), h, how.resize)?;
-        h = self.g.conv2d(&part("conv1"), h, channels, 3, 1, (1, 1))?;
-        h = match c.time_shift {
-            TimeShift::Default => {
-                let row = self.g.linear(&part("time_emb_proj"), self.time, channels, true);
-                h = self.g.add(&part("time"), h, row, 1.0)?;
-                self.g.group_norm(&part("norm2"), h, how.groups[1], c.norm_eps)?
-            }
-            TimeShift::ScaleShift => {
-                let row = self.g.linear(&part("time_emb_proj"), self.time, 2 * channels, true);
-                h = self.g.group_norm(&part("norm2"), h, how.groups[1], c.norm_eps)?;
-                self.g.scale_shift(&part("time"), h, row)
-            }
-        };
-        h = self.g.activation(&part("nonlinearity2"), h, c.act);
-        // Before conv2, whose epilogue can then add it.
-        if how.shortcut || self.g.shape(shortcut).channels() != channels {
-            let conv = part("conv_shortcut");
-            shortcut = self.g.conv2d(&conv, shortcut, channels, 1, 1, (0, 0))?;
-        }
-        h = self.g.conv2d(&part("conv2"), h, channels, 3, 1, (1, 1))?;
-        self.g.add(&part("residual"), h, shortcut, (1.0 / how.scale) as f32)
+        let Config { act, norm_eps, time_shift, .. } = *self.config;
+        let style = Style { act, eps: norm_eps, time_shift, time: self.time };
+        residual::residual(self.g, &style, name, x, channels, how)
     }
 
     /// Self-attention over the pixels with a residual (Wang et al. 2018, arXiv:1711.07971, in the

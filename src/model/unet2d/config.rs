@@ -2,6 +2,7 @@
 
 use super::super::keys::{ACTIVATIONS, CHANNELS, CLASSES, Keys, LAYERS, SIDE, as_size};
 use super::super::layout::EMBEDDINGS;
+use super::super::residual::{TIME_SHIFTS, TimeShift};
 use crate::error::Result;
 use crate::json::brief;
 use crate::ops::Act;
@@ -34,15 +35,6 @@ pub(super) struct BlockKind {
     pub attention: bool,
     /// None: what `downsample_type` or `upsample_type` says.
     pub resampling: Option<Resampling>,
-}
-
-/// How the time enters a residual block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TimeShift {
-    /// Added before the second norm (Ho et al. 2020).
-    Default,
-    /// Scales and shifts after the second norm (Dhariwal & Nichol 2021).
-    ScaleShift,
 }
 
 /// What the time is turned into.
@@ -137,8 +129,6 @@ const RESAMPLINGS: &[(Option<&str>, Resampling)] = &[
     (Some("resnet"), Resampling::Resnet),
     (None, Resampling::Conv),
 ];
-const TIME_SHIFTS: &[(Option<&str>, TimeShift)] =
-    &[(Some("default"), TimeShift::Default), (Some("scale_shift"), TimeShift::ScaleShift)];
 /// Where embeddings of classes come from.
 #[derive(Clone, Copy, PartialEq)]
 enum ClassEmbedType {

@@ -2,9 +2,10 @@
 //! resample behind and before a filter, and a progressive branch on either side, which takes the
 //! input down and the output up beside them.
 
-use super::blocks::{BlockSpec, Blocks, Residual, Resize, Skips};
+use super::blocks::{BlockSpec, Blocks, Skips};
 use crate::error::{Error, Result};
 use crate::graph::NodeId;
+use crate::model::residual::{Residual, Resize};
 use crate::ops::Act;
 use std::f64::consts::SQRT_2;
 

@@ -2,7 +2,7 @@
 
 use super::Params;
 use crate::ops::random::Random;
-use crate::ops::{Case, CaseArg, Op, moments};
+use crate::ops::{Case, CaseArg, Op, RowMap, Span, moments};
 use bytemuck::Zeroable;
 
 /// What a case has beside its parameters.
@@ -17,12 +17,15 @@ struct Parts {
 
 const PLAIN: Parts = Parts { spread: 2.0, v: (0.0, 2.0), residual: false };
 
+/// The condition of each sample, where a case has them.
+const CONDITIONS: [u32; 4] = [2, 0, 1, 2];
+
 fn params(n: u32, (tq, tk): (u32, u32), heads: u32, d: u32) -> Params {
     let stride = heads * d;
     let score_scale = 1.0 / (d as f32).sqrt();
     let (q_stride, k_stride, v_stride, scale) = (stride, stride, stride, 1.0);
     let strides = Params { q_stride, k_stride, v_stride, score_scale, scale, ..Params::zeroed() };
-    Params { n, tq, tk, heads, d, ..strides }
+    Params { map: RowMap::IDENTITY, n, tq, tk, heads, d, ..strides }
 }
 
 /// q, k and v beside each other in a row.
@@ -41,18 +44,23 @@ fn case(what: &str, p: Params, parts: Parts) -> Case {
     let shape = format!("{}x{}x{} h{} d{}", p.n, p.tq, p.tk, p.heads, p.d);
     let name = format!("attention {shape} {what}");
     let mut random = Random::new(&name);
-    let [q, k] = [0, 1].map(|arg| random.data(p.elements(arg), parts.spread));
+    let span = Span { times: 1, conditions: 3, rows: 1, draws: 0 };
+    let [q, k] = [0, 1].map(|arg| random.data(p.reach(arg, &span), parts.spread));
     let (center, around) = parts.v;
-    let v = random.uniform(p.elements(2), around).iter().map(|v| v + center).collect();
-    let moments = match p.elements(3) {
+    let v = random.uniform(p.reach(2, &span), around).iter().map(|v| v + center).collect();
+    let cond = match p.map.needs_condition() {
+        true => CaseArg::U32(CONDITIONS[..p.n as usize].to_vec()),
+        false => CaseArg::Absent,
+    };
+    let moments = match p.elements(4) {
         0 => CaseArg::Absent,
         len => CaseArg::F32(vec![0.0; len]),
     };
     let skip = match parts.residual {
-        true => random.data(p.elements(4), 1.0),
+        true => random.data(p.elements(5), 1.0),
         false => CaseArg::Absent,
     };
-    Case::new(name, p, vec![q, k, CaseArg::Data(v), moments, skip, CaseArg::Output])
+    Case::new(name, p, vec![q, k, CaseArg::Data(v), cond, moments, skip, CaseArg::Output])
 }
 
 pub(super) fn cases() -> Vec<Case> {
@@ -92,6 +100,40 @@ pub(super) fn cases() -> Vec<Case> {
     let parts = Parts { spread: 0.0, ..PLAIN };
     cases.push(case("equal scores", params(1, (9, 17), 2, 8), parts));
     cases.extend(finishing());
+    cases.extend(texts());
+    cases
+}
+
+/// Keys of texts, found by the sample's condition, and queries that see no later key.
+fn texts() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let by_condition = RowMap { time: 0, cond: 1, div: 1, modulo: 1 };
+    for (n, tokens, heads, d) in [(4, (16, 7), 2, 8), (3, (33, 77), 1, 40), (2, (5, 9), 2, 6)] {
+        let p = Params { map: by_condition, ..params(n, tokens, heads, d) };
+        cases.push(case("keys by condition", p, PLAIN));
+    }
+    let (k_stride, v_stride) = (64, 64);
+    let p =
+        Params { map: by_condition, k_stride, v_stride, v_first: 32, ..params(2, (65, 12), 2, 16) };
+    let parts = Parts { residual: true, ..PLAIN };
+    cases.push(case("packed k, v by condition, residual", p, parts));
+    let shared = RowMap { time: 0, cond: 0, div: 2, modulo: 1 };
+    cases.push(case("keys shared", Params { map: shared, ..params(3, (9, 20), 2, 8) }, PLAIN));
+    let sizes = [
+        (1, 1, 1, 8),
+        (2, 7, 3, 8),
+        (1, 77, 2, 64),
+        (2, 65, 1, 40),
+        (1, 130, 2, 64),
+        (1, 40, 1, 6),
+        (1, 70, 1, 256),
+    ];
+    for (n, t, heads, d) in sizes {
+        let p = Params { causal: 1, ..params(n, (t, t), heads, d) };
+        cases.push(case("causal", p, PLAIN));
+    }
+    let p = Params { causal: 1, ..packed(params(2, (33, 33), 2, 16)) };
+    cases.push(case("causal, packed, residual", p, parts));
     cases
 }
 
